@@ -1,0 +1,37 @@
+"""One clear line for a user's mistake."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """Something in the user's words or files is wrong; the message says what, where, and what would be right."""
+
+    def report(self) -> int:
+        """Prints the message as one line on stderr and returns the exit code 2."""
+        print(f"error: {self}", file=sys.stderr)
+        return 2
+
+
+def choose(what: str, name: str, choices: Mapping[str, T]) -> T:
+    """Looks a name up.
+
+    Args:
+        what: What the name stands for, for the message.
+        name: The user's word.
+        choices: What there is, by name.
+
+    Raises:
+        UserError: If the name is unknown; it lists the valid ones and suggests the nearest.
+    """
+    if name in choices:
+        return choices[name]
+    near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], 1)
+    hint = next((f" Did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
+    raise UserError(f"unknown {what} {name!r}; there are {', '.join(choices)}.{hint}")

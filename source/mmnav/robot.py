@@ -1,0 +1,31 @@
+"""The robot's body and limits: a Go2-sized cuboid commanded in velocity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RobotCfg:
+    """A cuboid base with velocity limits; the footprint is a Unitree Go2's (0.70 x 0.31 m)."""
+
+    half_extents: tuple[float, float, float] = (0.35, 0.155, 0.20)
+    """Half length, half width and half height [m]."""
+
+    center_height: float = 0.25
+    """Height of the body's centre above the ground [m]."""
+
+    max_velocity: tuple[float, float, float] = (1.0, 0.5, 1.2)
+    """Limits of forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
+
+    min_velocity: tuple[float, float, float] = (-0.5, -0.5, -1.2)
+    """Limits of backward [m/s], rightward [m/s] and clockwise velocity [rad/s]."""
+
+    @property
+    def radius(self) -> float:
+        """Radius of the footprint's circumscribed circle [m]."""
+        return (self.half_extents[0] ** 2 + self.half_extents[1] ** 2) ** 0.5
+
+
+ROBOT = RobotCfg()
+"""The robot of every task."""

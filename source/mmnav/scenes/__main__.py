@@ -1,0 +1,46 @@
+"""Draws one layout: ``python -m mmnav.scenes Squeeze --seed 7 --out squeeze.png``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from ..errors import UserError, choose  # noqa: E402
+from . import SCENES, generate  # noqa: E402
+from .picture import draw_scene  # noqa: E402
+
+
+def main() -> None:
+    """Parses the command line, draws the layout, says where it is."""
+    parser = argparse.ArgumentParser(prog="python -m mmnav.scenes", description=__doc__)
+    parser.add_argument("scene", help=f"scene family: {', '.join(SCENES)}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the layout")
+    parser.add_argument("--difficulty", type=float, default=1.0, help="difficulty in [0, 1]")
+    parser.add_argument("--out", type=Path, default=None, help="picture to write; SCENE_SEED.png if not given")
+    args = parser.parse_args()
+    cfg = choose("scene", args.scene, SCENES)()
+    if not 0.0 <= args.difficulty <= 1.0:
+        raise UserError(f"--difficulty must lie in [0, 1], not {args.difficulty}.")
+    out = args.out or Path(f"{args.scene.lower()}_{args.seed}.png")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
+    scene = generate(cfg, np.array([args.seed]), args.difficulty)
+    figure, axes = plt.subplots(figsize=(9, 7), layout="constrained")
+    draw_scene(axes, scene)
+    axes.set_title(f"{args.scene}, seed {args.seed}, difficulty {args.difficulty:g} (gaps in cm, speeds in m/s)")
+    figure.savefig(out, dpi=120)
+    print(f"Wrote {out}.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(error.report())
