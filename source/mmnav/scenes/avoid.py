@@ -13,7 +13,7 @@ from .draws import Draws
 from .reach import detour, opposite_ends
 
 
-@dataclass(frozen=True)
+@dataclass
 class AvoidCfg:
     """A square arena full of movers. Speeds carry over from MM-Nav's figure (0.5 to 0.8 m/s; a thin stick 1.5 m/s)."""
 

@@ -119,6 +119,10 @@ class SceneBatch:
         """Returns the batch on another device."""
         return SceneBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
+    def clone(self) -> SceneBatch:
+        """Returns a copy that shares no memory with this batch."""
+        return SceneBatch(**{f.name: getattr(self, f.name).clone() for f in fields(self)})
+
     @staticmethod
     def cat(batches: list[SceneBatch]) -> SceneBatch:
         """Joins batches of equal slot counts."""

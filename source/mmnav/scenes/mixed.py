@@ -13,7 +13,7 @@ from .draws import Draws
 from .squeeze import SqueezeCfg, add_rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class MixedCfg:
     """All three capabilities in one arena, for evaluation."""
 

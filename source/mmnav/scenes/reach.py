@@ -12,7 +12,7 @@ from .clutter import add_clutter
 from .draws import Draws
 
 
-@dataclass(frozen=True)
+@dataclass
 class ReachCfg:
     """A square arena whose goal lies opposite the start, in any direction."""
 

@@ -11,7 +11,7 @@ from .builder import SceneBuilder
 from .draws import Draws
 
 
-@dataclass(frozen=True)
+@dataclass
 class SqueezeCfg:
     """A walled field, crossed along x. Gap widths carry over from MM-Nav's figure (0.30 to 0.70 m)."""
 

@@ -1,0 +1,1 @@
+"""Agents of the tasks: networks and PPO settings."""

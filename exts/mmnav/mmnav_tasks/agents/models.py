@@ -1,0 +1,69 @@
+"""The expert's network: a circular convolution round the panorama, then an MLP."""
+
+from __future__ import annotations
+
+import torch
+from rsl_rl.models import MLPModel
+from torch import nn
+
+
+class CircularConv1d(nn.Module):
+    """Convolution round a closed ring, as one matrix product of its unfolded windows (fast on a CPU)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int):
+        """Windows of ``kernel`` columns every ``stride`` columns; the ring closes."""
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.linear = nn.Linear(channels_in * kernel, channels_out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [B, C_in, L] to [B, C_out, L / stride]."""
+        before = (self.kernel - self.stride) // 2
+        after = self.kernel - self.stride - before
+        x = torch.cat([x[..., x.shape[-1] - before :], x, x[..., :after]], -1)
+        windows = x.unfold(-1, self.kernel, self.stride)  # (B, C_in, L / stride, kernel)
+        return self.linear(windows.transpose(1, 2).flatten(2)).transpose(1, 2)
+
+
+class PanoramaModel(MLPModel):
+    """An rsl_rl model that encodes the observation group ``panorama`` and joins it with all other groups.
+
+    The panorama's rows and velocities [B, C, L] are channels over the azimuth; convolutions go round it.
+    """
+
+    def __init__(
+        self,
+        obs,
+        obs_groups,
+        obs_set,
+        output_dim,
+        hidden_dims=(128, 64),
+        activation="elu",
+        obs_normalization=False,
+        distribution_cfg=None,
+        channels=(16, 16),
+        kernels=(8, 4),
+        strides=(4, 4),
+    ):
+        rows, columns = obs["panorama"].shape[1:]
+        for stride in strides:
+            columns //= stride
+        self._encoded_dim = channels[-1] * columns
+        super().__init__(
+            obs, obs_groups, obs_set, output_dim, hidden_dims, activation, obs_normalization, distribution_cfg
+        )
+        layers = []
+        for before, after, kernel, stride in zip((rows, *channels), channels, kernels, strides, strict=False):
+            layers += [CircularConv1d(before, after, kernel, stride), nn.ELU()]
+        self.encoder = nn.Sequential(*layers, nn.Flatten())
+
+    def get_latent(self, obs, masks=None, hidden_state=None) -> torch.Tensor:
+        """Joins the encoded panorama with the other groups, shape [B, latent]."""
+        return torch.cat([self.encoder(obs["panorama"]), super().get_latent(obs, masks, hidden_state)], -1)
+
+    def _get_obs_dim(self, obs, obs_groups, obs_set):
+        others = [group for group in obs_groups[obs_set] if group != "panorama"]
+        return super()._get_obs_dim(obs, {obs_set: others}, obs_set)
+
+    def _get_latent_dim(self) -> int:
+        return self.obs_dim + self._encoded_dim

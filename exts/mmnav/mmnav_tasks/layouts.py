@@ -1,0 +1,75 @@
+"""Which layout an env gets at its next reset."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mmnav.scenes import SceneBatch, generate
+
+
+class LayoutStream:
+    """An endless, repeatable stream of fresh layouts, made in chunks ahead of time.
+
+    The n-th layout has the seed ``first_seed + n``; its difficulty is the one in force when its chunk is made, and a
+    change of :attr:`difficulty` throws away what was made ahead.
+    """
+
+    def __init__(self, cfg: object, first_seed: int, chunk: int = 256, difficulty: float = 1.0):
+        """Starts the stream.
+
+        Args:
+            cfg: Scene family, one of :data:`mmnav.scenes.SCENES`.
+            first_seed: Seed of the first layout.
+            chunk: Layouts made at a time.
+            difficulty: Difficulty in [0, 1].
+        """
+        self.cfg, self.chunk = cfg, chunk
+        self.next_seed = first_seed
+        self._difficulty = difficulty
+        self._ahead: SceneBatch | None = None
+        self._used = 0
+
+    @property
+    def difficulty(self) -> float:
+        """Difficulty of the layouts to come, in [0, 1]."""
+        return self._difficulty
+
+    @difficulty.setter
+    def difficulty(self, value: float) -> None:
+        if value != self._difficulty:
+            self._difficulty, self._ahead = value, None
+
+    def take(self, env_ids: torch.Tensor) -> SceneBatch:
+        """The next layouts for the given envs, on the CPU."""
+        parts, missing = [], len(env_ids)
+        while missing:
+            if self._ahead is None or self._used == self._ahead.env_count:
+                count = max(self.chunk, min(missing, 4096))
+                self._ahead = generate(self.cfg, self.next_seed + np.arange(count), self._difficulty)
+                self._used = 0
+            count = min(missing, self._ahead.env_count - self._used)
+            parts.append(self._ahead[self._used : self._used + count])
+            self._used += count
+            self.next_seed += count
+            missing -= count
+        return parts[0] if len(parts) == 1 else SceneBatch.cat(parts)
+
+
+class LayoutList:
+    """A fixed layout for every env, the same one at every reset: what evaluation and PhysX's static bodies need."""
+
+    def __init__(self, cfg: object, seeds: np.ndarray, difficulty: float = 1.0):
+        """Makes the layouts.
+
+        Args:
+            cfg: Scene family, one of :data:`mmnav.scenes.SCENES`.
+            seeds: Seeds of the envs' layouts, shape [E].
+            difficulty: Difficulty in [0, 1].
+        """
+        self.cfg, self.difficulty = cfg, difficulty
+        self.scenes = generate(cfg, seeds, difficulty)
+
+    def take(self, env_ids: torch.Tensor) -> SceneBatch:
+        """The layouts of the given envs, on the CPU."""
+        return self.scenes[env_ids.cpu()]

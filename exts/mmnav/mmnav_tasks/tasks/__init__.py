@@ -1,0 +1,1 @@
+"""One file a task; what they share is in ``navigation.py``."""

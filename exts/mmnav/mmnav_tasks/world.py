@@ -1,0 +1,231 @@
+"""World: a SceneBatch inside an Isaac Lab env, the one place where arrays, bodies and resets meet."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from mmnav.rig import DEPTH_RIG, Rig
+from mmnav.robot import ROBOT
+from mmnav.scenes import SceneBatch, advance, generate
+from mmnav.scenes.clearance import Clearance
+
+FAR_AWAY = 2.0
+"""Clearances are told apart up to this distance [m]."""
+
+_CONTACT_FORCE = 1.0
+"""Contact force [N] that counts as a collision under PhysX."""
+
+
+class Layouts(Protocol):
+    """Where an env's next layout comes from; see :mod:`mmnav_tasks.layouts`."""
+
+    cfg: object
+    difficulty: float
+
+    def take(self, env_ids: torch.Tensor) -> SceneBatch:
+        """The next layouts of the given envs."""
+        ...
+
+
+class World:
+    """Keeps E worlds and what the robots in them sense.
+
+    :meth:`advance` only moves the clock; whatever is read after it is brought up to date once, at the first read.
+    Positions are in each env's own frame: the env's origin is where its layout's origin is.
+    """
+
+    def __init__(self, env, layouts: Layouts):
+        """Starts with the first layouts; :meth:`reset` puts the robots into them.
+
+        Args:
+            env: Isaac Lab env whose scene has an asset ``robot`` and, under PhysX, a sensor ``contact`` and the bodies
+                that :mod:`mmnav_tasks.physics.bodies` makes.
+            layouts: Where the layouts come from.
+        """
+        count, self.device = env.num_envs, torch.device(env.device)
+        self._robot = env.scene["robot"]
+        self._contact = env.scene["contact"] if "contact" in env.scene.keys() else None
+        self._mover_bodies = env.scene["movers"] if "movers" in env.scene.keys() else None
+        self._origins = env.scene.env_origins
+        self.layouts = layouts
+        self.has_movers = bool(generate(layouts.cfg, np.arange(8)).speed.any())
+        self.scene = layouts.take(torch.arange(count)).to(self.device).clone()
+        k = self.scene.geom_count
+        zeros = lambda *shape: torch.zeros(count, *shape, device=self.device)  # noqa: E731
+        self.time = zeros()
+        """Time since each episode's start [s], shape [E]."""
+        self.position, self.orientation = zeros(3), zeros(4)
+        self.geom_position, self.geom_velocity = zeros(k, 3), zeros(k, 3)
+        self._geom_before, self._position_before = zeros(k, 3), zeros(3)
+        self._goal_distance, self._progress, self._collided = zeros(), zeros(), zeros().bool()
+        self._clearance = Clearance(self.scene, ROBOT, max_distance=FAR_AWAY)
+        self._rig = Rig(DEPTH_RIG, self.scene, geom_ids=self.has_movers)
+        self._is_sensed = self._is_seen = False
+
+    def advance(self, dt: float) -> None:
+        """Lets ``dt`` [s] pass: called by the action term once every physics step."""
+        self.time += dt
+        self._is_sensed = self._is_seen = False
+        if self._mover_bodies is not None:
+            advance(self.scene, self.time, self.geom_position, self.geom_velocity)
+            self._mover_bodies.write_pose(self.geom_position)
+
+    def reset(self, env_ids: torch.Tensor | slice) -> None:
+        """Gives envs their next layouts and puts their robots at the starts, standing still."""
+        if isinstance(env_ids, slice):
+            env_ids = torch.arange(len(self.time), device=self.device)[env_ids]
+        env_ids = env_ids.long()
+        scenes = self.layouts.take(env_ids).to(self.device)
+        self.scene.assign(env_ids, scenes)
+        self.time[env_ids] = 0.0
+        half_yaw = scenes.start[:, 2] / 2
+        pose = torch.zeros(len(env_ids), 7, device=self.device)
+        pose[:, :2], pose[:, 2] = scenes.start[:, :2], ROBOT.center_height
+        pose[:, 5], pose[:, 6] = half_yaw.sin(), half_yaw.cos()
+        self.position[env_ids], self.orientation[env_ids] = pose[:, :3], pose[:, 3:]
+        self.geom_position[env_ids] = self._geom_before[env_ids] = scenes.position
+        self._position_before[env_ids] = pose[:, :3]
+        self._goal_distance[env_ids] = (scenes.goal - scenes.start[:, :2]).norm(dim=-1)
+        self._progress[env_ids] = 0.0
+        self._collided[env_ids] = False
+        pose[:, :3] += self._origins[env_ids]
+        ids = env_ids.int()
+        self._robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=ids)
+        self._robot.write_root_velocity_to_sim_index(root_velocity=torch.zeros_like(pose[:, :6]), env_ids=ids)
+        self._is_seen = False
+
+    def heading(self) -> torch.Tensor:
+        """Yaw of the robots as the simulation has it now [rad], shape [E]."""
+        x, y, z, w = self._robot.data.root_link_pose_w.torch[:, 3:].unbind(-1)
+        return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+    def _sense(self) -> None:
+        """Brings poses, movers, clearance and progress up to date, once after every control step."""
+        if self._is_sensed:
+            return
+        pose = self._robot.data.root_link_pose_w.torch
+        torch.sub(pose[:, :3], self._origins, out=self.position)
+        self.orientation.copy_(pose[:, 3:])
+        if self.has_movers:
+            advance(self.scene, self.time, self.geom_position, self.geom_velocity)
+        distance, _ = self._clearance.update(
+            self.position,
+            self.orientation,
+            self.geom_position,
+            self.geom_position - self._geom_before if self.has_movers else None,
+            self.position - self._position_before if self.has_movers else None,
+        )
+        torch.logical_or(distance <= 0.0, ~self.position.isfinite().all(-1), out=self._collided)
+        if self._contact is not None:
+            force = self._contact.data.net_forces_w.torch.norm(dim=-1).amax(-1)
+            self._collided |= force > _CONTACT_FORCE
+        now = (self.scene.goal - self.position[:, :2]).norm(dim=-1)
+        torch.sub(self._goal_distance, now, out=self._progress)
+        self._progress.nan_to_num_(0.0)
+        self._goal_distance.copy_(now)
+        self._geom_before.copy_(self.geom_position)
+        self._position_before.copy_(self.position)
+        self._is_sensed = True
+
+    def _see(self) -> None:
+        """Renders the depth panorama, once after every control step and its resets."""
+        if self._is_seen:
+            return
+        self._sense()
+        views = self._rig.render_depth(self.position, self.orientation, self.geom_position)
+        envs, cameras, height, width = views.shape
+        self._depth = views.transpose(1, 2).reshape(envs, height, cameras * width)
+        self._nearest_depth, row = self._depth.min(dim=1)
+        self._surface_velocity = torch.zeros(envs, 2, cameras * width, device=self.device)
+        if self.has_movers:
+            geom = self._rig.geom.transpose(1, 2).reshape(envs, height, cameras * width)
+            geom = geom.gather(1, row[:, None])[:, 0].long()
+            seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0)[..., None].expand(-1, -1, 2))
+            self._surface_velocity = self._to_base(seen * (geom >= 0)[..., None]).transpose(1, 2)
+        self._is_seen = True
+
+    def _to_base(self, vector: torch.Tensor) -> torch.Tensor:
+        """Turns horizontal vectors [E, ..., 2] into the base's frame."""
+        x, y, z, w = self.orientation.unbind(-1)
+        cos, sin = 1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)
+        extra = (-1,) + (1,) * (vector.dim() - 2)
+        cos, sin, (vx, vy) = cos.view(extra), sin.view(extra), vector.unbind(-1)
+        return torch.stack([cos * vx + sin * vy, cos * vy - sin * vx], -1)
+
+    @property
+    def clearance(self) -> torch.Tensor:
+        """Distance from the robot to the nearest surface during the last step [m], at most 2 m, shape [E]."""
+        self._sense()
+        return self._clearance.distance
+
+    @property
+    def collided(self) -> torch.Tensor:
+        """Whether the robot touched anything during the last step, shape [E]."""
+        self._sense()
+        return self._collided
+
+    @property
+    def goal_distance(self) -> torch.Tensor:
+        """Distance from the robot to its goal [m], shape [E]."""
+        self._sense()
+        return self._goal_distance
+
+    @property
+    def goal_offset(self) -> torch.Tensor:
+        """Goal in the base's frame [m], shape [E, 2]."""
+        self._sense()
+        return self._to_base(self.scene.goal - self.position[:, :2])
+
+    @property
+    def progress(self) -> torch.Tensor:
+        """How much nearer the goal came during the last step [m], shape [E]."""
+        self._sense()
+        return self._progress
+
+    @property
+    def pose(self) -> torch.Tensor:
+        """Pose of the robots (x, y, yaw) [m, m, rad], shape [E, 3]."""
+        self._sense()
+        x, y, z, w = self.orientation.unbind(-1)
+        yaw = torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        return torch.cat([self.position[:, :2], yaw[:, None]], -1)
+
+    @property
+    def depth(self) -> torch.Tensor:
+        """Depth of the views F, R, B, L side by side [m], shape [E, H, 4 W]."""
+        self._see()
+        return self._depth
+
+    @property
+    def nearest_depth(self) -> torch.Tensor:
+        """Depth of each column's nearest pixel [m], shape [E, 4 W]."""
+        self._see()
+        return self._nearest_depth
+
+    @property
+    def surface_velocity(self) -> torch.Tensor:
+        """Velocity of what each column's nearest pixel hits, in the base's frame [m/s], shape [E, 2, 4 W]."""
+        self._see()
+        return self._surface_velocity
+
+    def nearest_movers(self, count: int) -> torch.Tensor:
+        """The nearest movers in the base's frame, zeros where there are fewer.
+
+        Returns:
+            For each of them place / 3 m (2), clipped to [-2, 2], velocity [m/s] (2) and radius [m]; shape [E, 5 count].
+        """
+        self._sense()
+        envs = len(self.time)
+        if not self.has_movers:
+            return torch.zeros(envs, 5 * count, device=self.device)
+        offset = self.geom_position[..., :2] - self.position[:, None, :2]
+        moves = self.scene.speed > 0.0
+        index = torch.where(moves, offset.norm(dim=-1), torch.inf).topk(count, dim=1, largest=False).indices
+        pick = index[..., None].expand(-1, -1, 2)
+        place = (self._to_base(offset.gather(1, pick)) / 3.0).clamp(-2.0, 2.0)
+        speed = self._to_base(self.geom_velocity[..., :2].gather(1, pick))
+        radius = self.scene.size[..., :2].amax(-1).gather(1, index)[..., None]
+        return (torch.cat([place, speed, radius], -1) * moves.gather(1, index)[..., None]).flatten(1)
