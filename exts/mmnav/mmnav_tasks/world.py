@@ -61,6 +61,9 @@ class World:
         self.geom_position, self.geom_velocity = zeros(k, 3), zeros(k, 3)
         self._geom_before, self._position_before = zeros(k, 3), zeros(3)
         self._goal_distance, self._progress, self._collided = zeros(), zeros(), zeros().bool()
+        self._path_length, self._clearance_sum, self._steps = zeros(), zeros(), zeros()
+        self.ended_path_length, self.ended_clearance = zeros(), zeros()
+        """Way driven [m] and mean clearance [m] of the episode that each env ended last, shape [E]."""
         self._clearance = Clearance(self.scene, ROBOT, max_distance=FAR_AWAY)
         self._rig = Rig(DEPTH_RIG, self.scene, geom_ids=self.has_movers)
         self._is_sensed = self._is_seen = False
@@ -78,6 +81,10 @@ class World:
         if isinstance(env_ids, slice):
             env_ids = torch.arange(len(self.time), device=self.device)[env_ids]
         env_ids = env_ids.long()
+        self.ended_path_length[env_ids] = self._path_length[env_ids]
+        self.ended_clearance[env_ids] = self._clearance_sum[env_ids] / self._steps[env_ids].clamp(min=1.0)
+        for total in (self._path_length, self._clearance_sum, self._steps):
+            total[env_ids] = 0.0
         scenes = self.layouts.take(env_ids).to(self.device)
         self.scene.assign(env_ids, scenes)
         self.time[env_ids] = 0.0
@@ -126,6 +133,9 @@ class World:
         torch.sub(self._goal_distance, now, out=self._progress)
         self._progress.nan_to_num_(0.0)
         self._goal_distance.copy_(now)
+        self._path_length += (self.position - self._position_before)[:, :2].norm(dim=-1).nan_to_num_(0.0)
+        self._clearance_sum += distance.nan_to_num(0.0)
+        self._steps += 1.0
         self._geom_before.copy_(self.geom_position)
         self._position_before.copy_(self.position)
         self._is_sensed = True

@@ -1,0 +1,299 @@
+"""ExpertRunner: rsl_rl's PPO with held-out evaluation, safe checkpoints and exact resumption."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rsl_rl.runners import OnPolicyRunner
+
+from mmnav.errors import UserError
+from mmnav.evaluate import summarize
+
+from ..rollout import evaluation_layouts, run_episodes
+from .expert import Expert, expert_config, save_expert
+
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+
+VALIDATION_SEED = 999
+"""Evaluation seed that picks the best checkpoint; reported evaluations use other seeds."""
+
+
+@dataclass
+class Progress:
+    """How far a run is: what the terminal shows after every iteration."""
+
+    iteration: int
+    """Iterations done."""
+    total: int
+    """Iterations to do."""
+    steps_per_second: float
+    """Env-steps a second of the last iteration, all processes together."""
+    difficulty: float
+    """Difficulty of the curriculum, in [0, 1]."""
+    reward: float
+    """Mean return of the last 100 episodes."""
+    validation: dict | None = None
+    """Row of the last evaluation on held-out layouts, at full difficulty."""
+
+
+class ExpertRunner(OnPolicyRunner):
+    """Trains as rsl_rl does, in stretches between evaluations.
+
+    The folder of a run holds ``model_<iteration>.pt`` (the last two: everything a resumed run needs, only tensors and
+    plain data inside), ``best/`` (the expert with the highest success so far) and TensorBoard's events.
+    """
+
+    def __init__(self, env, train_cfg: dict, log_dir: str | None, device: str, task: str):
+        self.task = task
+        self.best_success = -1.0
+        self.seconds = 0.0
+        """Training time so far, evaluations included [s]."""
+        self._saved: list[Path] = []
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().__init__(env, train_cfg, log_dir, device)
+
+    def train(
+        self,
+        iterations: int,
+        evaluate_every: int,
+        on_progress: Callable[[Progress], None],
+        random_start: bool = True,
+    ) -> None:
+        """Trains until ``iterations`` are done, the resumed ones among them.
+
+        Args:
+            iterations: Total number of PPO iterations.
+            evaluate_every: Iterations between evaluations; each writes a checkpoint.
+            on_progress: Called on the main process after every iteration and every evaluation.
+            random_start: Whether first episodes start at random ages, so that envs do not end together.
+        """
+        progress = Progress(self.current_learning_iteration, iterations, 0.0, 0.0, 0.0)
+        self._tell_iterations(progress, on_progress)
+        while self.current_learning_iteration < iterations:
+            started = time.monotonic()
+            stretch = min(evaluate_every, iterations - self.current_learning_iteration)
+            # rsl_rl's learn ends with a checkpoint and on the number of its last iteration; ours comes after evaluation
+            self.save = lambda *args, **kwargs: None
+            self.learn(stretch, init_at_random_ep_len=random_start)
+            del self.save
+            self.current_learning_iteration += 1
+            random_start = False
+            progress.validation = self.validate()
+            self.seconds += time.monotonic() - started
+            if self.gpu_world_size == 1 or self.gpu_global_rank == 0:
+                self._keep(progress.validation)
+                on_progress(progress)
+
+    def validate(self) -> dict:
+        """Evaluates the mean action on held-out layouts, one for each env; random states are as before afterwards."""
+        env = self.env.unwrapped
+        states = _random_states()
+        self.alg.eval_mode()
+        policy = Expert(self.alg.get_policy(), {})
+        episodes = run_episodes(env, policy, evaluation_layouts(VALIDATION_SEED, env.num_envs), VALIDATION_SEED)
+        _set_random_states(states)
+        with torch.inference_mode():
+            env.reset()
+        return summarize(episodes, policy="expert", task=self.task)
+
+    def save(self, path: str, infos: dict | None = None) -> None:
+        """Writes a checkpoint to a temporary name, flushes it to disk and renames it."""
+        env = self.env.unwrapped
+        state = {
+            **self.alg.save(),
+            "format": FORMAT,
+            "task": self.task,
+            "iter": self.current_learning_iteration,
+            "infos": infos,
+            "random": _random_states(),
+            "curriculum": {
+                name: cfg.func.state_dict()
+                for name, cfg in zip(
+                    env.curriculum_manager.active_terms, env.curriculum_manager._term_cfgs, strict=True
+                )
+            },
+            "next_layout": env.world.layouts.next_seed,
+            "common_step_counter": env.common_step_counter,
+            "best_success": self.best_success,
+            "seconds": self.seconds,
+            "steps": self.logger.tot_timesteps,
+        }
+        folder = os.path.dirname(path)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint.")
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def load(self, path: str, load_cfg=None, strict: bool = True, map_location: str | None = None) -> dict | None:
+        """Goes on where a checkpoint was written, with the same weights, optimiser, randomness and curriculum.
+
+        Raises:
+            UserError: If it is broken, or of another task, network or format.
+        """
+        state = read_checkpoint(path, map_location)
+        if state["task"] != self.task:
+            raise UserError(f"--checkpoint {path}: trained on {state['task']}, not on {self.task}.")
+        try:
+            self.alg.load(state, load_cfg, strict)
+        except RuntimeError as error:
+            raise UserError(f"--checkpoint {path}: the network has another shape ({str(error)[:200]}...).") from error
+        env = self.env.unwrapped
+        self.current_learning_iteration = state["iter"]
+        self.best_success, self.seconds = state["best_success"], state["seconds"]
+        self.logger.tot_timesteps = state["steps"]
+        env.common_step_counter = state["common_step_counter"]
+        manager = env.curriculum_manager
+        for name, cfg in zip(manager.active_terms, manager._term_cfgs, strict=True):
+            cfg.func.load_state_dict(state["curriculum"][name])
+        env.world.layouts.next_seed = state["next_layout"]
+        with torch.inference_mode():
+            env.reset()
+        _set_random_states(state["random"])
+        return state["infos"]
+
+    def _keep(self, validation: dict) -> None:
+        """Writes the checkpoint, drops all but the last two, and keeps the expert if it is the best so far."""
+        folder = Path(self.logger.log_dir)
+        if validation["SR"] > self.best_success:
+            self.best_success = validation["SR"]
+            training = {
+                "seed": self.cfg["seed"],
+                "iteration": self.current_learning_iteration,
+                "env_steps": self.logger.tot_timesteps,
+                "seconds": round(self.seconds, 1),
+                "validation": validation,
+            }
+            obs = self.env.get_observations()
+            save_expert(folder / "best", self.alg.get_policy(), expert_config(self.task, self.cfg, obs, training))
+        path = folder / f"model_{self.current_learning_iteration}.pt"
+        self.save(str(path))
+        self._saved.append(path)
+        for old in self._saved[:-2]:
+            old.unlink(missing_ok=True)
+        self._saved = self._saved[-2:]
+        writer, it = self.logger.writer, self.current_learning_iteration
+        for name in ("SR", "CR", "TO", "SPL"):
+            writer.add_scalar(f"Validation/{name}", validation[name], it)
+            writer.add_scalar(f"Validation/{name}/time", validation[name], int(self.seconds))
+
+    def _tell_iterations(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
+        """Has rsl_rl's logger tell our progress instead of printing its own, and keep one writer for all stretches."""
+        logger = self.logger
+        log, open_writer = logger.log, logger.init_logging_writer
+
+        def quiet_log(**values) -> None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                log(**values)
+            progress.iteration = values["it"] + 1
+            steps = self.cfg["num_steps_per_env"] * self.env.num_envs * self.gpu_world_size
+            progress.steps_per_second = steps / (values["collect_time"] + values["learn_time"])
+            progress.difficulty = self.env.unwrapped.world.layouts.difficulty
+            progress.reward = float(np.mean(logger.rewbuffer)) if logger.rewbuffer else 0.0
+            if self.gpu_world_size == 1 or self.gpu_global_rank == 0:
+                on_progress(progress)
+
+        def open_once() -> None:
+            if logger.writer is None:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    open_writer()
+
+        logger.log, logger.init_logging_writer, logger.stop_logging_writer = quiet_log, open_once, lambda: None
+
+    def _configure_multi_gpu(self) -> None:
+        """Joins the process group: NCCL on GPUs as rsl_rl does, gloo on CPUs."""
+        if torch.device(self.device).type != "cpu":
+            super()._configure_multi_gpu()
+            return
+        self.gpu_world_size = int(os.getenv("WORLD_SIZE", "1"))
+        self.is_distributed = self.gpu_world_size > 1
+        self.gpu_local_rank, self.gpu_global_rank = int(os.getenv("LOCAL_RANK", "0")), int(os.getenv("RANK", "0"))
+        self.cfg["multi_gpu"] = None
+        if self.is_distributed:
+            self.cfg["multi_gpu"] = {
+                "global_rank": self.gpu_global_rank,
+                "local_rank": self.gpu_local_rank,
+                "world_size": self.gpu_world_size,
+            }
+            torch.distributed.init_process_group("gloo", rank=self.gpu_global_rank, world_size=self.gpu_world_size)
+
+
+def read_checkpoint(path: str | os.PathLike, map_location: str | None = None) -> dict:
+    """Reads a checkpoint without unpickling anything but tensors and plain data.
+
+    Raises:
+        UserError: If there is none, or it is broken or of another format.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location=map_location)
+    except FileNotFoundError:
+        raise UserError(f"--checkpoint {path}: there is no such file.") from None
+    except Exception as error:
+        raise UserError(f"--checkpoint {path}: cannot be read ({str(error).splitlines()[0]}).") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"--checkpoint {path}: no checkpoint of mmnav's train_expert.py, format {FORMAT}.")
+    return state
+
+
+def find_checkpoint(word: str, runs: Path) -> Path:
+    """The checkpoint that ``latest``, ``best`` or a path stands for.
+
+    Args:
+        word: ``latest``: the newest checkpoint of the newest run; ``best``: that of the run with the highest success;
+            or a file, or a run's folder.
+        runs: Folder of the task's runs.
+
+    Raises:
+        UserError: If there is none.
+    """
+    newest = lambda folder: sorted(folder.glob("model_*.pt"), key=_iteration)[-1:]  # noqa: E731
+    if word not in ("latest", "best"):
+        path = Path(word)
+        found = newest(path) if path.is_dir() else [path]
+    else:
+        folders = [folder for folder in sorted(runs.glob("*")) if newest(folder)]
+        if word == "best":
+            folders.sort(key=lambda folder: read_checkpoint(newest(folder)[0], "cpu")["best_success"])
+        found = newest(folders[-1]) if folders else []
+    if not found or not found[0].is_file():
+        raise UserError(f"--checkpoint {word}: no checkpoint found{'' if Path(word).exists() else f' in {runs}'}.")
+    return found[0]
+
+
+def _iteration(path: Path) -> int:
+    return int(re.sub(r"\D", "", path.stem) or 0)
+
+
+def _random_states() -> dict:
+    """States of all generators that training draws from, as tensors and plain data."""
+    name, keys, pos, has_gauss, cached = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), pos, has_gauss, cached],
+        "python": [version, list(internal), gauss],
+    }
+
+
+def _set_random_states(states: dict) -> None:
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    name, keys, pos, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), pos, has_gauss, cached))
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))

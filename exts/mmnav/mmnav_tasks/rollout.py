@@ -1,0 +1,99 @@
+"""Rolling a policy out: one episode on every layout, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+from mmnav.evaluate import OUTCOMES, Episode
+from mmnav.scenes.geodesic import path_length
+
+from .layouts import LayoutList
+
+EVALUATION_SEEDS = -(10**12)
+"""Evaluation seed s draws episode i's layout from this - s * 10^6 - i: no training run ever sees those."""
+
+Policy = Callable[[TensorDict], torch.Tensor]
+"""Maps observations to actions [E, 3]."""
+
+
+def evaluation_layouts(seed: int, episodes: int) -> np.ndarray:
+    """Layout seeds of an evaluation, shape [episodes], int64."""
+    return EVALUATION_SEEDS - seed * 10**6 - np.arange(episodes, dtype=np.int64)
+
+
+def run_episodes(
+    env, policy: Policy, layouts: np.ndarray, seed: int, on_step: Callable[[int], None] | None = None
+) -> list[Episode]:
+    """Runs one episode on each layout, at full difficulty; the env's own stream of layouts is put back afterwards.
+
+    Args:
+        env: The unwrapped env. Under PhysX its layouts are fixed and must be these.
+        policy: The policy; if it has a method ``reset(env)``, that is called first.
+        layouts: Layout seeds, one for each env, shape [E].
+        seed: Seed of the dynamics' randomisation.
+        on_step: Called after every step with the number of episodes that have ended.
+
+    Returns:
+        The episodes, in the layouts' order.
+    """
+    world, count = env.world, len(layouts)
+    if count != env.num_envs:
+        raise ValueError(f"{count} layouts for {env.num_envs} envs; there must be one for each.")
+    before = world.layouts
+    world.layouts = LayoutList(before.cfg, layouts)
+    curriculum, env.curriculum_manager = env.curriculum_manager, _Nothing()
+    torch.manual_seed(seed)
+    try:
+        with torch.inference_mode():
+            episodes = _run(env, policy, layouts, on_step)
+    finally:
+        world.layouts, env.curriculum_manager = before, curriculum
+    return episodes
+
+
+class _Nothing:
+    """Stands for the curriculum while episodes do not count for it."""
+
+    def compute(self, env_ids=None):
+        pass
+
+    def reset(self, env_ids=None):
+        return {}
+
+
+def _run(env, policy: Policy, layouts: np.ndarray, on_step) -> list[Episode]:
+    world, count = env.world, env.num_envs
+    obs, _ = env.reset()
+    if hasattr(policy, "reset"):
+        policy.reset(env)
+    shortest = path_length(world.scene)
+    ended = torch.zeros(count, dtype=torch.bool, device=env.device)
+    steps, length, clearance = (torch.zeros(count, device=env.device) for _ in range(3))
+    outcome = torch.zeros(count, dtype=torch.long, device=env.device)
+    for step in range(1, env.max_episode_length + 1):
+        # an env that has ended goes on with another episode, which nobody looks at
+        obs, *_ = env.step(policy(TensorDict(obs, batch_size=count)))
+        for index, name in enumerate(OUTCOMES):
+            now = env.termination_manager.get_term(name) & ~ended
+            outcome[now], steps[now] = index, step
+            length[now], clearance[now] = world.ended_path_length[now], world.ended_clearance[now]
+            ended |= now
+        if on_step is not None:
+            on_step(int(ended.sum()))
+        if bool(ended.all()):
+            break
+    return [
+        Episode(
+            layout=int(layouts[i]),
+            outcome=OUTCOMES[int(outcome[i])],
+            time=round(float(steps[i]) * env.step_dt, 3),
+            path_length=round(float(length[i]), 4),
+            shortest=round(float(shortest[i]), 4),
+            clearance=round(float(clearance[i]), 4),
+        )
+        for i in range(count)
+    ]

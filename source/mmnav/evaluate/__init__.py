@@ -1,0 +1,16 @@
+"""Evaluation: episodes, metrics with intervals, tables and files."""
+
+from .metrics import OUTCOMES, SUCCESS_RADIUS, Episode, as_record, summarize, wilson_interval
+from .report import results_table, write_atomically, write_results
+
+__all__ = [
+    "OUTCOMES",
+    "SUCCESS_RADIUS",
+    "Episode",
+    "as_record",
+    "results_table",
+    "summarize",
+    "wilson_interval",
+    "write_atomically",
+    "write_results",
+]
