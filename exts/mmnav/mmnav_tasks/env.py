@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from isaaclab import cloner
 from isaaclab.envs import ManagerBasedRLEnv
+from isaaclab.sim import use_stage
 
 from .layouts import LayoutList, LayoutStream
 from .physics import has_bodies
 from .world import World
 
 LAYOUT_SEEDS = 10**9
-"""Training seed s draws its layouts from seed s times this on; evaluation counts from -1 downwards."""
+"""A training run of seed s draws its layouts from seed s times this on; evaluation uses negative ones."""
 
 
 class NavigationEnv(ManagerBasedRLEnv):
@@ -22,21 +25,32 @@ class NavigationEnv(ManagerBasedRLEnv):
 
     def __init__(self, cfg, render_mode: str | None = None, **kwargs):
         first = (cfg.seed or 0) * LAYOUT_SEEDS
+        self._bodies = None
+        if cfg.layouts is not None:
+            self._layouts = LayoutList(cfg.layout, np.asarray(cfg.layouts), cfg.difficulty)
+        elif has_bodies(cfg.sim.physics):
+            self._layouts = LayoutList(cfg.layout, first + np.arange(cfg.scene.num_envs), cfg.difficulty)
+        else:
+            self._layouts = LayoutStream(cfg.layout, first, difficulty=cfg.difficulty)
         if has_bodies(cfg.sim.physics):
-            from .physics.bodies import add_bodies, allow_unpinned_memory
+            from .physics.bodies import prepare_for_bodies
 
-            allow_unpinned_memory()
-            if cfg.layouts is None:
-                cfg.layouts = (first + np.arange(cfg.scene.num_envs)).tolist()
-            add_bodies(cfg)
-        self._first_layout = first
+            prepare_for_bodies(cfg)
         super().__init__(cfg, render_mode, **kwargs)
+
+    def _init_sim(self) -> None:
+        """Puts the bodies of the layouts on the stage before physics starts."""
+        if has_bodies(self.cfg.sim.physics):
+            from .physics.bodies import Bodies
+
+            origins = torch.as_tensor(cloner.grid_transforms(self.cfg.scene.num_envs, self.cfg.scene.env_spacing)[0])
+            with use_stage(self.sim.stage):
+                self._bodies = Bodies(self.sim.stage, self._layouts.scenes, origins)
+        super()._init_sim()
 
     def load_managers(self) -> None:
         """Makes the world, which the terms of all managers read, then the managers."""
-        if self.cfg.layouts is None:
-            layouts = LayoutStream(self.cfg.layout, self._first_layout, difficulty=self.cfg.difficulty)
-        else:
-            layouts = LayoutList(self.cfg.layout, np.asarray(self.cfg.layouts), self.cfg.difficulty)
-        self.world = World(self, layouts)
+        if self._bodies is not None:
+            self._bodies.check()
+        self.world = World(self, self._layouts, self._bodies)
         super().load_managers()

@@ -15,6 +15,8 @@ class LayoutStream:
     change of :attr:`difficulty` throws away what was made ahead.
     """
 
+    is_endless = True
+
     def __init__(self, cfg: object, first_seed: int, chunk: int = 256, difficulty: float = 1.0):
         """Starts the stream.
 
@@ -58,6 +60,8 @@ class LayoutStream:
 
 class LayoutList:
     """A fixed layout for every env, the same one at every reset: what evaluation and PhysX's static bodies need."""
+
+    is_endless = False
 
     def __init__(self, cfg: object, seeds: np.ndarray, difficulty: float = 1.0):
         """Makes the layouts.

@@ -24,6 +24,7 @@ class Layouts(Protocol):
 
     cfg: object
     difficulty: float
+    is_endless: bool
 
     def take(self, env_ids: torch.Tensor) -> SceneBatch:
         """The next layouts of the given envs."""
@@ -37,18 +38,18 @@ class World:
     Positions are in each env's own frame: the env's origin is where its layout's origin is.
     """
 
-    def __init__(self, env, layouts: Layouts):
+    def __init__(self, env, layouts: Layouts, bodies=None):
         """Starts with the first layouts; :meth:`reset` puts the robots into them.
 
         Args:
-            env: Isaac Lab env whose scene has an asset ``robot`` and, under PhysX, a sensor ``contact`` and the bodies
-                that :mod:`mmnav_tasks.physics.bodies` makes.
+            env: Isaac Lab env whose scene has an asset ``robot`` and, under PhysX, a sensor ``contact``.
             layouts: Where the layouts come from.
+            bodies: Under PhysX, the layouts' :class:`mmnav_tasks.physics.bodies.Bodies`.
         """
         count, self.device = env.num_envs, torch.device(env.device)
         self._robot = env.scene["robot"]
         self._contact = env.scene["contact"] if "contact" in env.scene.keys() else None
-        self._mover_bodies = env.scene["movers"] if "movers" in env.scene.keys() else None
+        self._bodies = bodies
         self._origins = env.scene.env_origins
         self.layouts = layouts
         self.has_movers = bool(generate(layouts.cfg, np.arange(8)).speed.any())
@@ -72,9 +73,9 @@ class World:
         """Lets ``dt`` [s] pass: called by the action term once every physics step."""
         self.time += dt
         self._is_sensed = self._is_seen = False
-        if self._mover_bodies is not None:
+        if self._bodies is not None:
             advance(self.scene, self.time, self.geom_position, self.geom_velocity)
-            self._mover_bodies.write_pose(self.geom_position)
+            self._bodies.move(self.geom_position)
 
     def reset(self, env_ids: torch.Tensor | slice) -> None:
         """Gives envs their next layouts and puts their robots at the starts, standing still."""

@@ -9,6 +9,7 @@ from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 class Difficulty(ManagerTermBase):
     """Raises the difficulty of new layouts whenever enough episodes of the present one have succeeded.
 
+    Layouts that are fixed (under PhysX, and in evaluations) keep their difficulty.
     Its state lives in ``env.world.layouts`` and in :meth:`state_dict`, so that a resumed run goes on where it was.
 
     Params:
@@ -21,12 +22,13 @@ class Difficulty(ManagerTermBase):
     def __init__(self, cfg: CurriculumTermCfg, env):
         super().__init__(cfg, env)
         self._outcomes = torch.zeros(2, dtype=torch.long)  # episodes, successes
-        env.world.layouts.difficulty = cfg.params["start"]
+        if env.world.layouts.is_endless:
+            env.world.layouts.difficulty = cfg.params["start"]
 
     def __call__(self, env, env_ids, start: float, step: float, threshold: float, episodes: int) -> float:
         """Counts the outcomes of the episodes that end now; returns the difficulty."""
         layouts = env.world.layouts
-        if env.common_step_counter > 0:
+        if env.common_step_counter > 0 and layouts.is_endless:
             succeeded = env.termination_manager.get_term("success")[env_ids]
             self._outcomes += torch.tensor([succeeded.numel(), int(succeeded.sum())])
             if self._outcomes[0] >= episodes:

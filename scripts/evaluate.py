@@ -1,0 +1,100 @@
+"""Evaluates policies on fixed held-out layouts at full difficulty: a table, ``summary.json`` and ``episodes.jsonl``.
+
+    ./isaaclab.sh -p scripts/evaluate.py --policy assets/experts/squeeze --task all --episodes 500 --seeds 3 --out out
+
+The same call gives the same files, byte for byte, on the same kind of device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import _checkout  # noqa: F401
+from mmnav.errors import UserError
+
+
+def parse() -> argparse.Namespace:
+    """The user's words."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policy", required=True, nargs="+", help="experts' folders, random, straight or oracle")
+    parser.add_argument("--task", required=True, help="Reach, Squeeze, Avoid, Mixed or all")
+    parser.add_argument("--episodes", type=int, default=500, help="episodes of each task and seed")
+    parser.add_argument("--seeds", type=int, default=3, help="evaluation seeds, counted from 0")
+    parser.add_argument("--physics", default="kinematic", help="kinematic, ovphysx or isaacsim_physx")
+    parser.add_argument("--device", help="cpu or cuda:N; the first GPU, or else the CPU, if not given")
+    parser.add_argument("--out", type=Path, required=True, help="folder for summary.json and episodes.jsonl")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Checks the words, runs the episodes, prints the table, writes the files."""
+    args = parse()
+    import mmnav_tasks
+    from mmnav_tasks import launch
+
+    tasks = mmnav_tasks.TASKS if args.task == "all" else (launch.task_name(args.task),)
+    launch.positive("--episodes", args.episodes)
+    launch.positive("--seeds", args.seeds)
+    device = launch.device_name(args.device)
+    physics = launch.physics_name(args.physics)
+    if (args.out / "summary.json").exists() and not args.overwrite:
+        raise UserError(f"--out {args.out} holds results already; say --overwrite or name another folder.")
+    launch.writable_folder("--out", args.out)
+
+    from mmnav.evaluate import as_record, results_table, summarize, write_results
+    from mmnav_tasks.policies import make_policy
+    from rich.console import Console
+
+    policies = {word: make_policy(word, device) for word in args.policy}
+    episodes = [
+        (labels, episode)
+        for task in tasks
+        for labels, results in evaluate(policies, task, physics, device, args.episodes, args.seeds, args.out)
+        for episode in results
+    ]
+    keys = list(dict.fromkeys(tuple(labels.items()) for labels, _ in episodes))
+    group = lambda *names: list(dict.fromkeys(tuple(p for p in key if p[0] in names) for key in keys))  # noqa: E731
+    select = lambda key: [e for labels, e in episodes if set(key) <= set(labels.items())]  # noqa: E731
+    rows = [summarize(select(key), **dict(key)) for key in keys]
+    table = [summarize(select(key), **dict(key)) for key in group("policy", "task", "physics")]
+    write_results(args.out, rows, [as_record(e, **labels) for labels, e in episodes])
+    Console(soft_wrap=True).print(results_table(table, f"{args.seeds} seeds x {args.episodes} episodes"))
+    print(f"Wrote {args.out / 'summary.json'} and {args.out / 'episodes.jsonl'}.")
+
+
+def evaluate(policies: dict, task: str, physics: str, device: str, count: int, seeds: int, out: Path):
+    """Runs every policy on one task.
+
+    Yields:
+        Labels (policy, task, physics, seed) and episodes.
+    """
+    from mmnav_tasks.launch import running_env, task_config
+    from mmnav_tasks.rollout import evaluation_layouts, run_episodes
+    from rich.console import Console
+    from rich.progress import Progress
+
+    cfg, _ = task_config(task, physics)
+    cfg.sim.device, cfg.scene.num_envs = device, count
+    fixed = physics != "kinematic"  # bodies stand where they are: one env for every set of layouts
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for group in [[seed] for seed in range(seeds)] if fixed else [list(range(seeds))]:
+            cfg.seed = 0
+            cfg.layouts = evaluation_layouts(group[0], count).tolist()
+            with running_env(task, cfg, log=out / "isaaclab.log") as env:
+                for seed in group:
+                    for word, policy in policies.items():
+                        row = bar.add_task(f"{word} on {task}, seed {seed}", total=count)
+                        on_step = lambda ended, row=row: bar.update(row, completed=ended)  # noqa: E731
+                        layouts = evaluation_layouts(seed, count)
+                        results = run_episodes(env.unwrapped, policy, layouts, seed, on_step)
+                        yield {"policy": word, "task": task, "physics": physics, "seed": seed}, results
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(error.report())
