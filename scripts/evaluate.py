@@ -61,7 +61,9 @@ def main() -> None:
     rows = [summarize(select(key), **dict(key)) for key in keys]
     table = [summarize(select(key), **dict(key)) for key in group("policy", "task", "physics")]
     write_results(args.out, rows, [as_record(e, **labels) for labels, e in episodes])
-    Console(soft_wrap=True).print(results_table(table, f"{args.seeds} seeds x {args.episodes} episodes"))
+    terminal = Console()
+    wide = terminal if terminal.is_terminal else Console(width=140)
+    wide.print(results_table(table, f"{args.seeds} seeds x {args.episodes} episodes"))
     print(f"Wrote {args.out / 'summary.json'} and {args.out / 'episodes.jsonl'}.")
 
 

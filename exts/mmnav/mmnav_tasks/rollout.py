@@ -9,6 +9,8 @@ import torch
 from tensordict import TensorDict
 
 from mmnav.evaluate import OUTCOMES, Episode
+from mmnav.evaluate.video import Recording
+from mmnav.scenes import generate
 from mmnav.scenes.geodesic import path_length
 
 from .layouts import LayoutList
@@ -53,6 +55,25 @@ def run_episodes(
     finally:
         world.layouts, env.curriculum_manager = before, curriculum
     return episodes
+
+
+def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: str) -> list[Recording]:
+    """Runs one episode on each layout, as :func:`run_episodes` does, and keeps what a video shows."""
+    world, frames = env.world, []
+
+    def keep(_ended: int) -> None:
+        frames.append([a.cpu().numpy().copy() for a in (world.pose, world.geom_position, world.depth)])
+
+    episodes = run_episodes(env, policy, layouts, seed, keep)
+    scenes = generate(world.layouts.cfg, layouts)
+    recordings = []
+    for i, episode in enumerate(episodes):
+        steps = round(episode.time / env.step_dt)
+        # what is seen after an episode's last step is the next episode's start: the last frame is the one before
+        pose, geoms, depth = (np.stack([frame[a][i] for frame in frames[: max(steps - 1, 1)]]) for a in range(3))
+        label = f"{title}, evaluation seed {seed}, episode {i}"
+        recordings.append(Recording(label, scenes[i : i + 1], pose, geoms, depth, episode.outcome, env.step_dt))
+    return recordings
 
 
 class _Nothing:

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 from ..errors import UserError, choose  # noqa: E402
 from . import SCENES, generate  # noqa: E402
-from .picture import draw_scene  # noqa: E402
+from .picture import draw_robot, draw_scene  # noqa: E402
 
 
 def main() -> None:
@@ -34,6 +34,7 @@ def main() -> None:
     scene = generate(cfg, np.array([args.seed]), args.difficulty)
     figure, axes = plt.subplots(figsize=(9, 7), layout="constrained")
     draw_scene(axes, scene)
+    draw_robot(axes, scene.start[0].numpy())
     axes.set_title(f"{args.scene}, seed {args.seed}, difficulty {args.difficulty:g} (gaps in cm, speeds in m/s)")
     figure.savefig(out, dpi=120)
     print(f"Wrote {out}.")

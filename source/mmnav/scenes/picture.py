@@ -13,20 +13,23 @@ _SEGMENTS = 24
 _WIDEST_LABELLED_GAP = 1.2
 
 
-def draw_scene(axes: Axes, scene: SceneBatch, env: int = 0, *, position: np.ndarray | None = None, labels: bool = True):
-    """Draws one world into Matplotlib axes.
+def draw_scene(axes: Axes, scene: SceneBatch, env: int = 0, *, labels: bool = True) -> dict[int, Polygon]:
+    """Draws one world at time zero into Matplotlib axes.
 
     Args:
         axes: Where to draw; limits and aspect are set.
         scene: Worlds, on any device.
         env: Which of them.
-        position: Where the primitives are now [m], shape [K, 3]; at time zero if not given.
-        labels: Whether gap widths [cm] and mover speeds [m/s] are written beside them.
+        labels: Whether gap widths [cm] and the movers' ways, directions and speeds [m/s] are drawn.
+
+    Returns:
+        The patches of the primitives, by their index.
     """
     world = scene[env : env + 1].to("cpu")
     kind, size = world.kind[0].numpy(), world.size[0].numpy()
     orientation, color, speed = world.orientation[0].numpy(), world.color[0].numpy(), world.speed[0].numpy()
-    place = world.position[0].numpy() if position is None else np.asarray(position)
+    place = world.position[0].numpy()
+    patches: dict[int, Polygon] = {}
     x0, y0, x1, y1 = world.bounds[0].numpy()
     axes.set(xlim=(x0 - 0.3, x1 + 0.3), ylim=(y0 - 0.3, y1 + 0.3), aspect="equal", xlabel="x [m]", ylabel="y [m]")
     axes.set_facecolor("0.96")
@@ -34,11 +37,12 @@ def draw_scene(axes: Axes, scene: SceneBatch, env: int = 0, *, position: np.ndar
         outline = _outline(kind[k], place[k], orientation[k], size[k])
         above = place[k, 2] - _half_height(kind[k], orientation[k], size[k]) > 2 * ROBOT.half_extents[2] + 0.05
         face = np.sqrt(color[k])
-        axes.add_patch(
-            Polygon(outline, facecolor=face, edgecolor="0.15", linewidth=0.8, alpha=0.45 if above else 1.0, zorder=2)
+        patches[k] = Polygon(
+            outline, facecolor=face, edgecolor="0.15", linewidth=0.8, alpha=0.45 if above else 1.0, zorder=2
         )
-        if speed[k] > 0.0:
-            _draw_way(axes, world, k, place[k], labels)
+        axes.add_patch(patches[k])
+        if labels and speed[k] > 0.0:
+            _draw_way(axes, world, k, place[k])
     if labels:
         for a, b in _gaps(kind, place, size, orientation):
             axes.annotate("", a, b, arrowprops={"arrowstyle": "<->", "color": "tab:red", "lw": 0.8}, zorder=4)
@@ -46,11 +50,13 @@ def draw_scene(axes: Axes, scene: SceneBatch, env: int = 0, *, position: np.ndar
             axes.text(a[0] + 0.1, (a[1] + b[1]) / 2, text, color="tab:red", fontsize=7, va="center", zorder=4)
     axes.add_patch(Circle(world.goal[0].numpy(), 0.5, facecolor="tab:green", alpha=0.35, zorder=1))
     axes.plot(*world.goal[0].numpy(), marker="*", color="tab:green", markersize=11, zorder=5)
-    draw_robot(axes, world.start[0].numpy())
+    return patches
 
 
-def draw_robot(axes: Axes, pose: np.ndarray, robot: RobotCfg = ROBOT, color: str = "tab:orange"):
-    """Draws the robot's footprint to scale with a mark at its front; returns the patches.
+def draw_robot(
+    axes: Axes, pose: np.ndarray, robot: RobotCfg = ROBOT, color: str = "tab:orange"
+) -> tuple[Rectangle, Polygon]:
+    """Draws the robot's footprint to scale with a mark at its front; returns both patches.
 
     Args:
         axes: Where to draw.
@@ -67,7 +73,9 @@ def draw_robot(axes: Axes, pose: np.ndarray, robot: RobotCfg = ROBOT, color: str
     front = np.array([[0.35, 0.0], [0.12, 0.11], [0.12, -0.11]]) * (length / 0.35)
     turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
     nose = Polygon(front @ turn.T + (x, y), facecolor="black", zorder=7)
-    return axes.add_patch(body), axes.add_patch(nose)
+    axes.add_patch(body)
+    axes.add_patch(nose)
+    return body, nose
 
 
 def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
@@ -128,15 +136,14 @@ def _half_height(kind: int, orientation: np.ndarray, size: np.ndarray) -> float:
     return float((_local_points(kind, size) @ rotation_matrix(orientation).T)[:, 2].max())
 
 
-def _draw_way(axes: Axes, world: SceneBatch, k: int, place: np.ndarray, labels: bool) -> None:
+def _draw_way(axes: Axes, world: SceneBatch, k: int, place: np.ndarray) -> None:
     """Draws a mover's chord as a thin line and its present direction as an arrow of a second's length."""
     way = world.waypoints[0, k, :, :2].numpy()
     axes.plot(way[1:, 0], way[1:, 1], color="tab:blue", linewidth=0.5, alpha=0.5, zorder=1)
     heading = way[1] - way[0]
     step = heading / max(np.linalg.norm(heading), 1e-6) * float(world.speed[0, k])
     axes.arrow(*place[:2], *step, width=0.03, head_width=0.16, length_includes_head=True, color="tab:blue", zorder=4)
-    if labels:
-        axes.text(*(place[:2] + 1.1 * step), f"{float(world.speed[0, k]):.1f}", color="tab:blue", fontsize=7, zorder=5)
+    axes.text(*(place[:2] + 1.1 * step), f"{float(world.speed[0, k]):.1f}", color="tab:blue", fontsize=7, zorder=5)
 
 
 def _gaps(kind: np.ndarray, place: np.ndarray, size: np.ndarray, orientation: np.ndarray):
