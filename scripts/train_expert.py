@@ -63,17 +63,21 @@ def main() -> None:
     defaults = CPU if device == "cpu" else GPU
     runs = launch.writable_folder("--logs", args.logs / task.lower())
 
-    from mmnav_tasks.agents.runner import find_checkpoint, read_checkpoint
+    from mmnav_tasks.agents.runner import RANK_SEEDS, find_checkpoint, read_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint, runs) if args.checkpoint else None
-    if checkpoint and (was := read_checkpoint(checkpoint, "cpu")["task"]) != task:
-        raise UserError(f"--checkpoint {checkpoint}: trained on {was}, not on {task}.")
     env_cfg, agent_cfg = launch.task_config(task, physics, overrides)
     env_cfg.scene.num_envs = args.num_envs or defaults["num_envs"]
     env_cfg.sim.device = agent_cfg.device = device
-    env_cfg.seed = agent_cfg.seed = args.seed + 1000 * rank
+    env_cfg.seed = agent_cfg.seed = args.seed + RANK_SEEDS * rank
     agent_cfg.max_iterations = args.max_iterations or defaults["max_iterations"]
     agent_cfg.logger = args.logger
+    if checkpoint:
+        state = read_checkpoint(checkpoint, "cpu")
+        if state["task"] != task:
+            raise UserError(f"--checkpoint {checkpoint}: trained on {state['task']}, not on {task}.")
+        if state["iter"] >= agent_cfg.max_iterations:
+            raise UserError(f"--checkpoint {checkpoint} has {state['iter']} iterations; say --max_iterations with more.")
 
     run = checkpoint.parent if checkpoint else runs / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_seed{args.seed}"
     if rank == 0:

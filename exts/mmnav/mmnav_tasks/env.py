@@ -8,12 +8,9 @@ from isaaclab import cloner
 from isaaclab.envs import ManagerBasedRLEnv
 from isaaclab.sim import use_stage
 
-from .layouts import LayoutList, LayoutStream
+from .layouts import LAYOUT_SEEDS, LayoutList, LayoutStream
 from .physics import has_bodies
 from .world import World
-
-LAYOUT_SEEDS = 10**9
-"""A training run of seed s draws its layouts from seed s times this on; evaluation uses negative ones."""
 
 
 class NavigationEnv(ManagerBasedRLEnv):

@@ -8,6 +8,10 @@ import torch
 from mmnav.scenes import SceneBatch, generate
 
 
+LAYOUT_SEEDS = 10**9
+"""A training run of seed s draws its layouts from seed s times this on; evaluation uses negative ones."""
+
+
 class LayoutStream:
     """An endless, repeatable stream of fresh layouts, made in chunks ahead of time.
 

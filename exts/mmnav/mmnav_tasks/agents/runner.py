@@ -20,11 +20,15 @@ from rsl_rl.runners import OnPolicyRunner
 from mmnav.errors import UserError
 from mmnav.evaluate import summarize
 
+from ..layouts import LAYOUT_SEEDS
 from ..rollout import evaluation_layouts, run_episodes
 from .expert import Expert, expert_config, save_expert
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
+
+RANK_SEEDS = 1000
+"""Rank r of a distributed run has the run's seed plus r times this."""
 
 VALIDATION_SEED = 999
 """Evaluation seed that picks the best checkpoint; reported evaluations use other seeds."""
@@ -60,7 +64,6 @@ class ExpertRunner(OnPolicyRunner):
         self.best_success = -1.0
         self.seconds = 0.0
         """Training time so far, evaluations included [s]."""
-        self._saved: list[Path] = []
         with contextlib.redirect_stdout(io.StringIO()):
             super().__init__(env, train_cfg, log_dir, device)
 
@@ -82,19 +85,32 @@ class ExpertRunner(OnPolicyRunner):
         progress = Progress(self.current_learning_iteration, iterations, 0.0, 0.0, 0.0)
         self._tell_iterations(progress, on_progress)
         while self.current_learning_iteration < iterations:
-            started = time.monotonic()
-            stretch = min(evaluate_every, iterations - self.current_learning_iteration)
+            started, done = time.monotonic(), self.current_learning_iteration
             # rsl_rl's learn ends with a checkpoint and on the number of its last iteration; ours comes after evaluation
             self.save = lambda *args, **kwargs: None
-            self.learn(stretch, init_at_random_ep_len=random_start)
+            try:
+                self.learn(min(evaluate_every, iterations - done), init_at_random_ep_len=random_start)
+            except KeyboardInterrupt:
+                del self.save
+                self.current_learning_iteration = max(progress.iteration, done)
+                self.seconds += time.monotonic() - started
+                self._keep_checkpoint()
+                raise
             del self.save
             self.current_learning_iteration += 1
             random_start = False
             progress.validation = self.validate()
             self.seconds += time.monotonic() - started
-            if self.gpu_world_size == 1 or self.gpu_global_rank == 0:
-                self._keep(progress.validation)
+            if self.is_main:
+                self._keep_best(progress.validation)
+                self._keep_checkpoint()
                 on_progress(progress)
+            self._restart()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the only process or the first of several."""
+        return not self.is_distributed or self.gpu_global_rank == 0
 
     def validate(self) -> dict:
         """Evaluates the mean action on held-out layouts, one for each env; random states are as before afterwards."""
@@ -104,9 +120,12 @@ class ExpertRunner(OnPolicyRunner):
         policy = Expert(self.alg.get_policy(), {})
         episodes = run_episodes(env, policy, evaluation_layouts(VALIDATION_SEED, env.num_envs), VALIDATION_SEED)
         _set_random_states(states)
-        with torch.inference_mode():
-            env.reset()
         return summarize(episodes, policy="expert", task=self.task)
+
+    def _restart(self) -> None:
+        """Starts new episodes in all envs."""
+        with torch.inference_mode():
+            self.env.unwrapped.reset()
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Writes a checkpoint to a temporary name, flushes it to disk and renames it."""
@@ -124,7 +143,7 @@ class ExpertRunner(OnPolicyRunner):
                     env.curriculum_manager.active_terms, env.curriculum_manager._term_cfgs, strict=True
                 )
             },
-            "next_layout": env.world.layouts.next_seed,
+            "next_layout": env.world.layouts.next_seed if env.world.layouts.is_endless else 0,
             "common_step_counter": env.common_step_counter,
             "best_success": self.best_success,
             "seconds": self.seconds,
@@ -159,36 +178,43 @@ class ExpertRunner(OnPolicyRunner):
         manager = env.curriculum_manager
         for name, cfg in zip(manager.active_terms, manager._term_cfgs, strict=True):
             cfg.func.load_state_dict(state["curriculum"][name])
-        env.world.layouts.next_seed = state["next_layout"]
-        with torch.inference_mode():
-            env.reset()
+        # the other ranks of a distributed run go on with layouts and randomness of their own
+        rank = self.gpu_global_rank if self.is_distributed else 0
+        if env.world.layouts.is_endless:
+            env.world.layouts.next_seed = state["next_layout"] + rank * RANK_SEEDS * LAYOUT_SEEDS
         _set_random_states(state["random"])
+        if rank:
+            torch.manual_seed(torch.initial_seed() + rank * RANK_SEEDS + state["iter"])
+        self._restart()
         return state["infos"]
 
-    def _keep(self, validation: dict) -> None:
-        """Writes the checkpoint, drops all but the last two, and keeps the expert if it is the best so far."""
-        folder = Path(self.logger.log_dir)
-        if validation["SR"] > self.best_success:
-            self.best_success = validation["SR"]
-            training = {
-                "seed": self.cfg["seed"],
-                "iteration": self.current_learning_iteration,
-                "env_steps": self.logger.tot_timesteps,
-                "seconds": round(self.seconds, 1),
-                "validation": validation,
-            }
-            obs = self.env.get_observations()
-            save_expert(folder / "best", self.alg.get_policy(), expert_config(self.task, self.cfg, obs, training))
-        path = folder / f"model_{self.current_learning_iteration}.pt"
-        self.save(str(path))
-        self._saved.append(path)
-        for old in self._saved[:-2]:
-            old.unlink(missing_ok=True)
-        self._saved = self._saved[-2:]
+    def _keep_best(self, validation: dict) -> None:
+        """Logs an evaluation and keeps the expert if it is the best so far."""
         writer, it = self.logger.writer, self.current_learning_iteration
         for name in ("SR", "CR", "TO", "SPL"):
             writer.add_scalar(f"Validation/{name}", validation[name], it)
             writer.add_scalar(f"Validation/{name}/time", validation[name], int(self.seconds))
+        if validation["SR"] <= self.best_success:
+            return
+        self.best_success = validation["SR"]
+        training = {
+            "seed": self.cfg["seed"],
+            "iteration": it,
+            "env_steps": self.logger.tot_timesteps,
+            "seconds": round(self.seconds, 1),
+            "validation": validation,
+        }
+        config = expert_config(self.task, self.cfg, self.env.get_observations(), training)
+        save_expert(Path(self.logger.log_dir) / "best", self.alg.get_policy(), config)
+
+    def _keep_checkpoint(self) -> None:
+        """Writes a checkpoint and drops all but the last two."""
+        if not self.is_main:
+            return
+        path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}.pt"
+        self.save(str(path))
+        for old in sorted(path.parent.glob("model_*.pt"), key=_iteration)[:-2]:
+            old.unlink()
 
     def _tell_iterations(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
         """Has rsl_rl's logger tell our progress instead of printing its own, and keep one writer for all stretches."""
@@ -203,7 +229,7 @@ class ExpertRunner(OnPolicyRunner):
             progress.steps_per_second = steps / (values["collect_time"] + values["learn_time"])
             progress.difficulty = self.env.unwrapped.world.layouts.difficulty
             progress.reward = float(np.mean(logger.rewbuffer)) if logger.rewbuffer else 0.0
-            if self.gpu_world_size == 1 or self.gpu_global_rank == 0:
+            if self.is_main:
                 on_progress(progress)
 
         def open_once() -> None:
