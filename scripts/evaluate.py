@@ -44,9 +44,10 @@ def main() -> None:
         raise UserError(f"--out {args.out} holds results already; say --overwrite or name another folder.")
     launch.writable_folder("--out", args.out)
 
+    from rich.console import Console
+
     from mmnav.evaluate import as_record, results_table, summarize, write_results
     from mmnav_tasks.policies import make_policy
-    from rich.console import Console
 
     policies = {word: make_policy(word, device) for word in args.policy}
     episodes = [
@@ -73,10 +74,11 @@ def evaluate(policies: dict, task: str, physics: str, device: str, count: int, s
     Yields:
         Labels (policy, task, physics, seed) and episodes.
     """
-    from mmnav_tasks.launch import running_env, task_config
-    from mmnav_tasks.rollout import evaluation_layouts, run_episodes
     from rich.console import Console
     from rich.progress import Progress
+
+    from mmnav_tasks.launch import running_env, task_config
+    from mmnav_tasks.rollout import evaluation_layouts, run_episodes
 
     cfg, _ = task_config(task, physics)
     cfg.sim.device, cfg.scene.num_envs = device, count

@@ -42,11 +42,12 @@ def main() -> None:
         raise UserError(f"--video {video}: the name must end with .mp4.")
     launch.writable_folder("--video", video.parent)
 
+    from rich.progress import Progress
+
     from mmnav.evaluate.video import write_video
     from mmnav.rig import DEPTH_RIG
     from mmnav_tasks.policies import make_policy
     from mmnav_tasks.rollout import evaluation_layouts, record_episodes
-    from rich.progress import Progress
 
     policy = make_policy(args.policy, device)
     layouts = evaluation_layouts(args.seed, args.episodes)

@@ -77,7 +77,9 @@ def main() -> None:
         if state["task"] != task:
             raise UserError(f"--checkpoint {checkpoint}: trained on {state['task']}, not on {task}.")
         if state["iter"] >= agent_cfg.max_iterations:
-            raise UserError(f"--checkpoint {checkpoint} has {state['iter']} iterations; say --max_iterations with more.")
+            raise UserError(
+                f"--checkpoint {checkpoint} has {state['iter']} iterations; say --max_iterations with more."
+            )
 
     run = checkpoint.parent if checkpoint else runs / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_seed{args.seed}"
     if rank == 0:
@@ -92,6 +94,7 @@ def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, eva
     """Makes the env and the runner and trains."""
     import torch
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
+
     from mmnav_tasks.agents.runner import ExpertRunner
     from mmnav_tasks.agents.terminal import RunDisplay
     from mmnav_tasks.launch import running_env

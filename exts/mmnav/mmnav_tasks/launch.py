@@ -42,7 +42,9 @@ def physics_name(word: str) -> str:
         from importlib.util import find_spec
 
         if find_spec("isaacsim") is None:
-            raise UserError("--physics isaacsim_physx needs Isaac Sim: install mmnav[isaacsim], or use kinematic.")
+            raise UserError(
+                "--physics isaacsim_physx needs Isaac Sim, which this environment lacks; kinematic and ovphysx do not."
+            )
     return word
 
 

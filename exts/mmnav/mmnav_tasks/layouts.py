@@ -7,7 +7,6 @@ import torch
 
 from mmnav.scenes import SceneBatch, generate
 
-
 LAYOUT_SEEDS = 10**9
 """A training run of seed s draws its layouts from seed s times this on; evaluation uses negative ones."""
 

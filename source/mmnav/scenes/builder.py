@@ -107,7 +107,9 @@ class SceneBuilder:
         arrays["texture"] = draws.integers(0, 5, geom_count)
         arrays |= {"start": start, "goal": goal, "difficulty": self.difficulty}
         arrays["bounds"] = np.broadcast_to(self.bounds, (env_count, 4))
-        tensors = {name: torch.from_numpy(np.array(value, dtype=np.float32, order="C")) for name, value in arrays.items()}
+        tensors = {
+            name: torch.from_numpy(np.array(value, dtype=np.float32, order="C")) for name, value in arrays.items()
+        }
         for name in ("kind", "texture"):
             tensors[name] = tensors[name].to(torch.int32)
         return SceneBatch(**tensors, seed=torch.from_numpy(self.seeds.copy()))

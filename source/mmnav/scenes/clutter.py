@@ -148,7 +148,9 @@ def add_movers(
 
     when, where = (a.astype(np.float32) for a in _witness(way))
     length = np.maximum(np.linalg.norm(ends[..., 1, :] - ends[..., 0, :], axis=-1), 1e-6)[..., None]
-    lap = ((when[:, None, None] * speed[:, None, :, None] + place[..., None]) / length).astype(np.float32)  # (E, T, n, S)
+    lap = ((when[:, None, None] * speed[:, None, :, None] + place[..., None]) / length).astype(
+        np.float32
+    )  # (E, T, n, S)
     fraction = 1.0 - np.abs(1.0 - (lap - 2.0 * np.floor(0.5 * lap)))
     near = np.zeros_like(fraction)  # squared distance from the witness
     for axis in range(2):
