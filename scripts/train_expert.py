@@ -78,7 +78,7 @@ def main() -> None:
             raise UserError(f"--checkpoint {checkpoint}: trained on {state['task']}, not on {task}.")
         if state["iter"] >= agent_cfg.max_iterations:
             raise UserError(
-                f"--checkpoint {checkpoint} has {state['iter']} iterations; say --max_iterations with more."
+                f"--checkpoint {checkpoint} has {state['iter']} iterations; ask for more with --max_iterations."
             )
 
     run = checkpoint.parent if checkpoint else runs / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_seed{args.seed}"

@@ -5,9 +5,6 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -19,7 +16,7 @@ class UserError(Exception):
         return 2
 
 
-def choose(what: str, name: str, choices: Mapping[str, T]) -> T:
+def choose[T](what: str, name: str, choices: Mapping[str, T]) -> T:
     """Looks a name up.
 
     Args:

@@ -74,11 +74,9 @@ class SceneBatch:
         for field in fields(self):
             value = getattr(self, field.name)
             if value.device != self.kind.device:
-                raise ValueError(
-                    f"SceneBatch.{field.name} is on {value.device}, SceneBatch.kind on {self.kind.device}."
-                )
+                raise ValueError(f"SceneBatch.{field.name} is on {value.device}, kind on {self.kind.device}.")
             if value.shape[0] != env_count:
-                raise ValueError(f"SceneBatch.{field.name} holds {value.shape[0]} worlds, SceneBatch.kind {env_count}.")
+                raise ValueError(f"SceneBatch.{field.name} holds {value.shape[0]} worlds, kind {env_count}.")
 
     def check_finite(self) -> None:
         """Raises ValueError with the name of the first field that holds a NaN or an infinity."""
