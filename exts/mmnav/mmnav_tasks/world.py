@@ -7,13 +7,19 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from mmnav.rig import DEPTH_RIG, Rig
+from mmnav.rig import Rig, depth_rig
 from mmnav.robot import ROBOT
 from mmnav.scenes import SceneBatch, advance, generate
 from mmnav.scenes.clearance import Clearance
+from mmnav.scenes.geodesic import DistanceField, geodesic
+from mmnav.scenes.occupancy import Grid
 
 FAR_AWAY = 2.0
 """Clearances are told apart up to this distance [m]."""
+
+_WAY_CELL = 0.1
+_WAY_RADIUS = 0.175
+"""Spacing [m] and robot radius [m] of the shortest ways that shape rewards: half the robot's width and a margin."""
 
 _CONTACT_FORCE = 1.0
 """Contact force [N] that counts as a collision under PhysX."""
@@ -66,7 +72,9 @@ class World:
         self.ended_path_length, self.ended_clearance = zeros(), zeros()
         """Way driven [m] and mean clearance [m] of the episode that each env ended last, shape [E]."""
         self._clearance = Clearance(self.scene, ROBOT, max_distance=FAR_AWAY)
-        self._rig = Rig(DEPTH_RIG, self.scene, geom_ids=self.has_movers)
+        self._rig = Rig(depth_rig(*env.cfg.depth_views), self.scene, geom_ids=self.has_movers)
+        self._way = _way_field(self.scene) if env.cfg.geodesic_progress else None
+        self._to_go = zeros()
         self._is_sensed = self._is_seen = False
 
     def advance(self, dt: float) -> None:
@@ -98,6 +106,14 @@ class World:
         self._position_before[env_ids] = pose[:, :3]
         self._goal_distance[env_ids] = (scenes.goal - scenes.start[:, :2]).norm(dim=-1)
         self._progress[env_ids] = 0.0
+        self._to_go[env_ids] = self._goal_distance[env_ids]
+        if self._way is not None:
+            fresh = geodesic(scenes, _WAY_RADIUS, _WAY_CELL)
+            rows, columns = fresh.grid.shape
+            self._way.value[env_ids] = torch.inf
+            self._way.value[env_ids, :rows, :columns] = fresh.value
+            self._way.grid.origin[env_ids] = fresh.grid.origin
+            self._to_go[env_ids] = fresh.at(scenes.start[:, :2])
         self._collided[env_ids] = False
         pose[:, :3] += self._origins[env_ids]
         ids = env_ids.int()
@@ -130,10 +146,11 @@ class World:
         if self._contact is not None:
             force = self._contact.data.net_forces_w.torch.norm(dim=-1).amax(-1)
             self._collided |= force > _CONTACT_FORCE
-        now = (self.scene.goal - self.position[:, :2]).norm(dim=-1)
-        torch.sub(self._goal_distance, now, out=self._progress)
-        self._progress.nan_to_num_(0.0)
-        self._goal_distance.copy_(now)
+        self._goal_distance.copy_((self.scene.goal - self.position[:, :2]).norm(dim=-1))
+        to_go = self._goal_distance if self._way is None else self._way.at(self.position[:, :2].nan_to_num(0.0))
+        known = to_go.isfinite() & self._to_go.isfinite()
+        self._progress.copy_(torch.where(known, self._to_go - to_go, 0.0))
+        self._to_go.copy_(torch.where(to_go.isfinite(), to_go, self._to_go))
         self._path_length += (self.position - self._position_before)[:, :2].norm(dim=-1).nan_to_num_(0.0)
         self._clearance_sum += distance.nan_to_num(0.0)
         self._steps += 1.0
@@ -192,7 +209,10 @@ class World:
 
     @property
     def progress(self) -> torch.Tensor:
-        """How much nearer the goal came during the last step [m], shape [E]."""
+        """How much shorter the way to the goal became during the last step [m], shape [E].
+
+        The way is straight, or with ``geodesic_progress`` the shortest past the static primitives.
+        """
         self._sense()
         return self._progress
 
@@ -240,3 +260,11 @@ class World:
         speed = self._to_base(self.geom_velocity[..., :2].gather(1, pick))
         radius = self.scene.size[..., :2].amax(-1).gather(1, index)[..., None]
         return (torch.cat([place, speed, radius], -1) * moves.gather(1, index)[..., None]).flatten(1)
+
+
+def _way_field(scene: SceneBatch) -> DistanceField:
+    """A field for E worlds with room for any layout of theirs: grids differ by a cell with the start's place."""
+    field = geodesic(scene, _WAY_RADIUS, _WAY_CELL)
+    value = torch.nn.functional.pad(field.value, (0, 2, 0, 2), value=torch.inf)
+    grid = Grid(field.grid.origin, field.grid.start, field.grid.cell, tuple(value.shape[1:]))
+    return DistanceField(grid, value)

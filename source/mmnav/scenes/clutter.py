@@ -15,6 +15,9 @@ CORRIDOR_MARGIN = 0.12
 _TRIES = 4
 _WITNESS_SPEED = 0.45
 """Speed [m/s] at which the witness goes: the slowest direction of the base reaches 0.5 m/s."""
+_WITNESS_WAIT = 3.0
+"""Time [s] that the witness stays at the start: half a turn takes the base 2.6 s."""
+
 _WITNESS_SAMPLES = 96
 
 
@@ -104,7 +107,7 @@ def add_movers(
 ) -> None:
     """Adds movers that run to and fro on chords of an area; many cross the robot's straight way just when it is there.
 
-    A mover that would touch a witness, who waits one second and then goes along ``way`` at 0.45 m/s, is drawn anew and
+    A mover that would touch a witness, who waits three seconds and then goes along ``way`` at 0.45 m/s, is drawn anew and
     left out after four tries. So at least the witness's way is always open.
 
     Args:
@@ -185,11 +188,11 @@ def _chord(
 
 
 def _witness(way: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times [E, S] and places [E, S, 2] of a witness who waits a second and then goes along the way at 0.45 m/s."""
+    """Times [E, S] and places [E, S, 2] of a witness who waits 3 s and then goes along the way at 0.45 m/s."""
     leg = np.linalg.norm(np.diff(way, axis=1), axis=-1)
     reached = np.concatenate([np.zeros((len(way), 1)), np.cumsum(leg, 1)], 1)
-    when = np.linspace(0.0, 1.0, _WITNESS_SAMPLES) * (reached[:, -1:] / _WITNESS_SPEED + 1.0)
-    gone = np.maximum(when - 1.0, 0.0) * _WITNESS_SPEED
+    when = np.linspace(0.0, 1.0, _WITNESS_SAMPLES) * (reached[:, -1:] / _WITNESS_SPEED + _WITNESS_WAIT)
+    gone = np.maximum(when - _WITNESS_WAIT, 0.0) * _WITNESS_SPEED
     where = np.broadcast_to(way[:, :1], (len(way), _WITNESS_SAMPLES, 2))
     for i in range(leg.shape[1]):
         share = np.clip((gone - reached[:, i : i + 1]) / np.maximum(leg[:, i : i + 1], 1e-6), 0.0, 1.0)

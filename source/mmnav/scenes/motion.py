@@ -49,6 +49,7 @@ def advance(scene: SceneBatch, time: torch.Tensor, position_out: torch.Tensor, v
         position_out: Centres [m], shape [E, K, 3].
         velocity_out: Velocities [m/s], shape [E, K, 3].
     """
+    wp.init()
     wp.launch(
         _advance,
         dim=scene.kind.shape,

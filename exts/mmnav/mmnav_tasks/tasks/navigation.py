@@ -148,6 +148,10 @@ class NavigationEnvCfg(ManagerBasedRLEnvCfg):
     """Difficulty of the layouts where no curriculum sets it, in [0, 1]."""
     layouts: list[int] | None = None
     """Seeds of the envs' layouts, one each, for evaluation; an endless stream of fresh ones if None."""
+    geodesic_progress: bool = False
+    """Whether progress counts along the shortest way past the static obstacles instead of straight to the goal."""
+    depth_views: tuple[int, int] = (32, 8)
+    """Width and height of each of the four depth views [px]."""
 
     scene: NavigationSceneCfg = NavigationSceneCfg(num_envs=512, env_spacing=ENV_SPACING)
     sim: SimulationCfg = SimulationCfg(dt=0.05, render_interval=2, gravity=(0.0, 0.0, 0.0), physics=PhysicsPresets())

@@ -14,3 +14,4 @@ class SqueezeEnvCfg(NavigationEnvCfg):
     """Mmnav-Squeeze: rows of gaps hardly wider than the robot."""
 
     layout: SqueezeCfg = SqueezeCfg()
+    geodesic_progress: bool = True

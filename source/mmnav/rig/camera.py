@@ -1,0 +1,232 @@
+"""What a rig of cameras is: pure data, and the rays that follow from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..robot import ROBOT
+
+LENS_MODELS = ("kannala_brandt", "pinhole")
+"""Lens models: a fisheye with an odd polynomial of the angle (equidistant if it has no coefficients), and a pinhole."""
+
+
+@dataclass(frozen=True)
+class LensCfg:
+    """A lens with its image's geometry: pixel (u, v) of its centre sees one direction.
+
+    With x = (u - cx) / fx to the right and y = (v - cy) / fy down, r = hypot(x, y) and theta the angle from the axis:
+
+    - ``kannala_brandt``: r = theta (1 + k1 theta^2 + k2 theta^4 + ...) (Kannala and Brandt 2006, as in OpenCV);
+    - ``pinhole``: r = tan theta.
+
+    ``fx`` and ``fy`` may differ (an anisotropic image). The centre of the image's first pixel is (0.5, 0.5).
+    """
+
+    fx: float
+    """Focal length across [pixels]; for an equidistant lens pixels per radian."""
+    fy: float
+    """Focal length down [pixels]."""
+    cx: float
+    """Column of the optical axis [pixels], from the image's left edge."""
+    cy: float
+    """Row of the optical axis [pixels], from the image's top edge."""
+    model: str = "kannala_brandt"
+    """One of :data:`LENS_MODELS`."""
+    k: tuple[float, ...] = ()
+    """Coefficients k1, k2, ... of ``kannala_brandt``."""
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ValueError: If the model is unknown or a number is impossible; the message names the field and the value.
+        """
+        if self.model not in LENS_MODELS:
+            raise ValueError(f"LensCfg.model is {self.model!r}; it must be one of {', '.join(LENS_MODELS)}.")
+        for name in ("fx", "fy"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ValueError(f"LensCfg.{name} is {value}; it must be a positive number of pixels.")
+        for name in ("cx", "cy"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"LensCfg.{name} is {getattr(self, name)}; it must be finite.")
+        if not all(math.isfinite(k) for k in self.k):
+            raise ValueError(f"LensCfg.k is {self.k}; its coefficients must be finite.")
+        if self.k and self.model != "kannala_brandt":
+            raise ValueError(f"LensCfg.k is {self.k}; only a kannala_brandt lens has coefficients, not a {self.model}.")
+
+    def directions(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Unit directions of image points in the camera's frame (x forward, y left, z up).
+
+        Args:
+            u: Columns [pixels], any shape.
+            v: Rows [pixels], same shape.
+
+        Returns:
+            Directions, shape [..., 3], float64.
+
+        Raises:
+            ValueError: If the lens does not reach a point: theta_d stops growing before it, or theta would pass pi.
+        """
+        x, y = (u - self.cx) / self.fx, (v - self.cy) / self.fy
+        r = np.hypot(x, y)
+        theta = np.arctan(r) if self.model == "pinhole" else self._undistort(r)
+        scale = np.where(r > 1e-12, np.sin(theta) / np.maximum(r, 1e-12), 1.0)
+        return np.stack([np.cos(theta), -scale * x, -scale * y], -1)
+
+    def _distort(self, theta: np.ndarray) -> np.ndarray:
+        """Returns theta_d of theta."""
+        return theta * np.polynomial.polynomial.polyval(theta**2, (1.0, *self.k))
+
+    def _undistort(self, theta_d: np.ndarray) -> np.ndarray:
+        """Inverts theta_d of theta, by a table and Newton's method."""
+        table = np.linspace(0.0, math.pi, 4097)
+        distorted = self._distort(table)
+        falls = np.flatnonzero(np.diff(distorted) <= 0.0)
+        end = int(falls[0]) if len(falls) else len(table) - 1
+        reach = float(theta_d.max())
+        if reach > distorted[end]:
+            why = "stops growing at" if len(falls) else "would have to pass"
+            raise ValueError(
+                f"LensCfg.k is {self.k} with fx = {self.fx} and fy = {self.fy}: the image reaches theta_d = {reach:.4g}"
+                f", but theta_d {why} theta = {table[end]:.4g} rad, theta_d = {distorted[end]:.4g}."
+            )
+        theta = np.interp(theta_d, distorted[: end + 1], table[: end + 1])
+        slope_coefficients = [(2 * i + 1) * k for i, k in enumerate((1.0, *self.k))]
+        for _ in range(4):
+            slope = np.polynomial.polynomial.polyval(theta**2, slope_coefficients)
+            theta = theta - (self._distort(theta) - theta_d) / np.maximum(slope, 1e-6)
+        return theta
+
+
+@dataclass(frozen=True)
+class CameraCfg:
+    """One camera: where it sits on the robot, and its lens. Frames: x forward, y left, z up."""
+
+    lens: LensCfg
+    """Lens and image geometry."""
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Optical centre in the robot's base frame [m]."""
+    yaw: float = 0.0
+    """Heading in the base frame [rad], positive to the left."""
+    pitch: float = 0.0
+    """Turn about the camera's y axis after the yaw [rad]; positive looks down."""
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Robot-from-camera rotation, shape [3, 3], float64."""
+        cy, sy, cp, sp = math.cos(self.yaw), math.sin(self.yaw), math.cos(self.pitch), math.sin(self.pitch)
+        return np.array([[cy * cp, -sy, cy * sp], [sy * cp, cy, sy * sp], [-sp, 0.0, cp]])
+
+
+@dataclass(frozen=True)
+class RigCfg:
+    """Cameras that see together, at one resolution."""
+
+    cameras: tuple[CameraCfg, ...]
+    """The cameras, in the order of the images."""
+    width: int
+    """Columns of every image [pixels]; any positive number."""
+    height: int
+    """Rows of every image [pixels]; any positive number."""
+    max_range: float = 20.0
+    """Largest depth [m]; what is farther, and the sky, has this depth."""
+    ground: bool = True
+    """Whether the half space below z = 0 is solid."""
+    conservative: bool = False
+    """Whether no primitive is thinner than a pixel, so that no gap between two rays hides a stick.
+
+    A half extent h is raised to rho (D + h) where it is less, with D the camera's distance to the primitive's bounding
+    box and rho half the largest angle between neighbouring pixels: across the image for dimensions that lie level in
+    it, down the image for upright ones, in between by their tilt; a round kind takes its most demanding direction.
+    Depth is exact for primitives thicker than that. Thinner ones grow by at most rho D to each side along their own
+    axes: seen broadside, their surface is nearer by less than rho D. As rho is below 0.5, a camera outside of a
+    primitive stays outside.
+    """
+
+    def __post_init__(self) -> None:
+        """Checks the values, and that every lens reaches its whole image.
+
+        Raises:
+            ValueError: If a field is impossible; the message names the field and the value.
+        """
+        if not self.cameras:
+            raise ValueError("RigCfg.cameras is empty; a rig has at least one camera.")
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"RigCfg.{name} is {value}; an image has a whole, positive number of pixels.")
+        if not (math.isfinite(self.max_range) and self.max_range > 0.0):
+            raise ValueError(f"RigCfg.max_range is {self.max_range}; it must be a positive number of metres.")
+        for index, camera in enumerate(self.cameras):
+            if not all(math.isfinite(x) for x in (*camera.position, camera.yaw, camera.pitch)):
+                raise ValueError(f"RigCfg.cameras[{index}] has a pose that is not finite: {camera}.")
+            try:
+                pitch = max(pixel_pitch(camera.lens, self.width, self.height))
+            except ValueError as error:
+                raise ValueError(f"RigCfg.cameras[{index}]: {error}") from None
+            if self.conservative and pitch >= 0.98:
+                raise ValueError(
+                    f"RigCfg.conservative needs pixels below 0.98 rad; those of cameras[{index}] span {pitch:.3g} rad."
+                )
+
+
+def rays(cfg: RigCfg) -> np.ndarray:
+    """Unit directions of all pixels' centres in their cameras' frames, shape [C, H, W, 3], float64."""
+    u, v = np.meshgrid(np.arange(cfg.width) + 0.5, np.arange(cfg.height) + 0.5)
+    return np.stack([camera.lens.directions(u, v) for camera in cfg.cameras])
+
+
+def pixel_pitch(lens: LensCfg, width: int, height: int) -> tuple[float, float]:
+    """Largest angle between the two side edges' middles, and between the upper and lower edges' middles, of any pixel.
+
+    Returns:
+        The pitch across and the pitch down the image [rad].
+    """
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+
+    def largest(a: np.ndarray, b: np.ndarray) -> float:
+        return float(2.0 * np.arcsin(np.clip(np.linalg.norm(a - b, axis=-1) / 2.0, 0.0, 1.0)).max())
+
+    across = largest(lens.directions(u - 0.5, v), lens.directions(u + 0.5, v))
+    down = largest(lens.directions(u, v - 0.5), lens.directions(u, v + 0.5))
+    return across, down
+
+
+def fisheye_rig(width: int = 128, height: int = 128) -> RigCfg:
+    """MM-Nav's rig (arXiv 2510.03142): four fisheyes F, R, B, L at the body's sides, each 130 degrees wide."""
+    field, k = math.radians(130.0), (-0.01, 0.002)
+    half = field / 2.0
+    focal = width / 2.0 / (half * (1.0 + k[0] * half**2 + k[1] * half**4))
+    lens = LensCfg(fx=focal, fy=focal, cx=width / 2.0, cy=height / 2.0, k=k)
+    length, breadth, _ = ROBOT.half_extents
+    sides = ((length, 0.0, 0.10), (0.0, -breadth, 0.10), (-length, 0.0, 0.10), (0.0, breadth, 0.10))
+    cameras = [CameraCfg(lens, side, yaw) for side, yaw in zip(sides, _CLOCKWISE, strict=True)]
+    return RigCfg(cameras=tuple(cameras), width=width, height=height)
+
+
+def depth_rig(width: int = 32, height: int = 8) -> RigCfg:
+    """The privileged experts' rig: a panorama in four views F, R, B, L from one point 0.40 m above the ground.
+
+    Each view spans exactly 90 degrees along its horizon, so that F | R | B | L joined along the width is one clockwise
+    turn; and from 38 degrees below to 14 above it in the middle, for low obstacles and the robot's own height band.
+    The ground is left out: it is the same everywhere, and the nearest pixel of a column is then that of an obstacle.
+    """
+    across, below, above = math.radians(90.0), math.radians(38.0), math.radians(14.0)
+    fy = height / (below + above)
+    lens = LensCfg(fx=width / across, fy=fy, cx=width / 2.0, cy=above * fy)
+    cameras = tuple(CameraCfg(lens, (0.0, 0.0, 0.15), yaw) for yaw in _CLOCKWISE)
+    return RigCfg(cameras=cameras, width=width, height=height, max_range=6.0, ground=False, conservative=True)
+
+
+_CLOCKWISE = (0.0, -math.pi / 2.0, math.pi, math.pi / 2.0)
+"""Headings of F, R, B, L [rad]."""
+
+FISHEYE_RIG = fisheye_rig()
+"""The student's rig; see :func:`fisheye_rig`."""
+
+DEPTH_RIG = depth_rig()
+"""The experts' rig; see :func:`depth_rig`."""
