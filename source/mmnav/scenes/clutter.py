@@ -107,8 +107,8 @@ def add_movers(
 ) -> None:
     """Adds movers that run to and fro on chords of an area; many cross the robot's straight way just when it is there.
 
-    A mover that would touch a witness, who waits three seconds and then goes along ``way`` at 0.45 m/s, is drawn anew and
-    left out after four tries. So at least the witness's way is always open.
+    A mover that would touch a witness, who waits three seconds and then goes along ``way`` at 0.45 m/s, is drawn anew,
+    and left out after four tries. So at least the witness's way is always open.
 
     Args:
         builder: Where they are added.

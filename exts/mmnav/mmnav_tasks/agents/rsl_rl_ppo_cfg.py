@@ -23,10 +23,13 @@ class PanoramaModelCfg(RslRlMLPModelCfg):
 class ExpertPPOCfg(RslRlOnPolicyRunnerCfg):
     """PPO with the recipe that learned on two CPU cores within minutes."""
 
+    anneal_to: float = 0.2
+    """Share of the entropy coefficient and of the desired KL that is left at the end; our runner anneals them."""
+
     seed = 1
     num_steps_per_env = 24
     max_iterations = 600
-    save_interval = 10**9
+    save_interval = 50
     experiment_name = "mmnav"
     obs_groups = {"actor": ["panorama", "state"], "critic": ["scan", "state", "privileged"]}
     actor = PanoramaModelCfg(

@@ -85,6 +85,7 @@ class ExpertRunner(OnPolicyRunner):
         self._tell_iterations(progress, on_progress)
         while self.current_learning_iteration < iterations:
             started, done = time.monotonic(), self.current_learning_iteration
+            self._anneal(done / iterations)
             # rsl_rl's learn ends with a checkpoint and on the number of its last iteration; ours comes after evaluation
             self.save = lambda *args, **kwargs: None
             try:
@@ -105,6 +106,16 @@ class ExpertRunner(OnPolicyRunner):
                 self._keep_checkpoint()
                 on_progress(progress)
             self._restart()
+
+    def _anneal(self, share: float) -> None:
+        """Lets exploration and step size shrink linearly as the run goes on.
+
+        Args:
+            share: Share of the run that is done, in [0, 1].
+        """
+        left = 1.0 - (1.0 - self.cfg["anneal_to"]) * share
+        self.alg.entropy_coef = left * self.cfg["algorithm"]["entropy_coef"]
+        self.alg.desired_kl = left * self.cfg["algorithm"]["desired_kl"]
 
     @property
     def is_main(self) -> bool:

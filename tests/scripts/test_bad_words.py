@@ -1,0 +1,74 @@
+"""Bad input gets one clear line that names the word and what would be right, exit code 2, and touches nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.smoke
+
+TRAIN, EVALUATE, PLAY = "scripts/train_expert.py", "scripts/evaluate.py", "scripts/play.py"
+EVALUATION = (EVALUATE, "--policy", "random", "--out", "{tmp}/out")
+
+CASES = [
+    ((TRAIN, "--task", "Sqeeze"), "unknown task 'Sqeeze'; there are Reach, Squeeze, Avoid. Did you mean Squeeze?"),
+    ((TRAIN, "--task", "Mixed"), "unknown task 'Mixed'"),
+    ((TRAIN, "--task", "Reach", "--num_envs", "0"), "--num_envs must be at least 1, not 0"),
+    ((TRAIN, "--task", "Reach", "--device", "tpu9"), "--device 'tpu9'"),
+    ((TRAIN, "--task", "Reach", "--device", "cuda:99"), "CUDA devices"),
+    ((TRAIN, "--task", "Reach", "--physics", "bullet"), "unknown physics 'bullet'; there are kinematic, ovphysx"),
+    ((TRAIN, "--task", "Reach", "--checkpoint", "latest", "--logs", "{tmp}"), "no checkpoint found"),
+    ((TRAIN, "--task", "Reach", "--checkpoint", "{tmp}/none.pt", "--logs", "{tmp}"), "no checkpoint found"),
+    ((TRAIN, "--task", "Reach", "--checkpoint", "{tmp}/garbage.pt", "--logs", "{tmp}"), "cannot be read"),
+    ((TRAIN, "--task", "Reach", "--checkpoint", "{tmp}/other.pt", "--logs", "{tmp}"), "trained on Avoid, not on Reach"),
+    ((TRAIN, "--task", "Reach", "--checkpoint", "{tmp}/evil.pt", "--logs", "{tmp}"), "cannot be read"),
+    ((TRAIN, "--task", "Reach", "--logs", "/dev/null/logs"), "--logs /dev/null/logs/reach: cannot write there"),
+    ((TRAIN, "--task", "Reach", "--max_itertions", "3"), "unknown words"),
+    ((TRAIN, "--task", "Reach", "env.rewards.progres.weight=1", "--logs", "{tmp}"), "do not fit the task Reach"),
+    ((TRAIN, "--task", "Reach", "--distributed"), "--distributed wants torchrun"),
+    ((*EVALUATION, "--task", "Swim"), "unknown task 'Swim'"),
+    ((*EVALUATION, "--task", "Reach", "--episodes", "0"), "--episodes must be at least 1"),
+    ((EVALUATE, "--policy", "{tmp}", "--task", "Reach", "--out", "{tmp}/out"), "no expert there"),
+    ((EVALUATE, "--policy", "{tmp}/broken", "--task", "Reach", "--out", "{tmp}/out"), "the expert cannot be read"),
+    ((EVALUATE, "--policy", "random", "--task", "Reach", "--out", "{tmp}/full"), "holds results already"),
+    ((EVALUATE, "--policy", "random", "--task", "Reach", "--out", "/dev/null/out"), "cannot write there"),
+    ((PLAY, "--task", "Reach", "--policy", "random", "--video", "film.gif"), "must end with .mp4"),
+    (("-m", "mmnav.scenes", "Reach", "--difficulty", "2"), "--difficulty must lie in [0, 1], not 2.0"),
+    (("-m", "mmnav.scenes", "Rech"), "unknown scene 'Rech'"),
+]
+
+
+class _Evil:
+    def __reduce__(self):
+        return (open, ("evil-was-here", "w"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    tmp = tmp_path_factory.mktemp("bad")
+    (tmp / "garbage.pt").write_bytes(b"no checkpoint")
+    torch.save({"format": 1, "task": "Avoid", "iter": 1}, tmp / "other.pt")
+    torch.save({"format": 1, "task": _Evil()}, tmp / "evil.pt")
+    (tmp / "full").mkdir()
+    (tmp / "full" / "summary.json").write_text("precious")
+    (tmp / "broken").mkdir()
+    (tmp / "broken" / "model.safetensors").write_bytes(b"cut off")
+    (tmp / "broken" / "config.json").write_text(json.dumps({"format": 1}))
+    return tmp
+
+
+@pytest.mark.parametrize(("words", "message"), CASES, ids=lambda case: " ".join(case)[-60:] if case else "")
+def test_a_mistake_is_named_before_anything_starts(python, folder, words, message):
+    result = python(*(word.replace("{tmp}", str(folder)) for word in words), timeout=120)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.returncode == 2, result.stderr[-2000:]
+    assert len(errors) == 1 and message in errors[0]
+    assert "Traceback" not in result.stderr
+    assert (folder / "full" / "summary.json").read_text() == "precious"
+
+
+def test_loading_a_checkpoint_runs_no_code(python, folder):
+    python(TRAIN, "--task", "Reach", "--checkpoint", folder / "evil.pt", "--logs", folder)
+    assert not list(folder.rglob("evil-was-here"))
