@@ -137,8 +137,7 @@ def stepping(env_count: int, device: str) -> Iterator[dict]:
 
     with running_env("Reach", _task(env_count, device)[0]) as env:
         rounds = _step_rounds(env.unwrapped)
-        present = (env.unwrapped.world.scene.kind != Kind.NONE).sum(-1)
-        yield {"primitives": round(float(present.float().mean()), 1), "depth_views": [4, *DEPTH_VIEWS]} | next(rounds)
+        yield next(rounds) | _seen(env.unwrapped.world)
         yield from rounds
 
 
@@ -154,7 +153,7 @@ def stock_stepping(env_count: int, device: str) -> Iterator[dict]:
     with launch_simulation(cfg, argparse.Namespace(device=device, visualizer=None, physics=None)):
         with contextlib.closing(ManagerBasedRLEnv(cfg)) as env:
             rounds = _step_rounds(env)
-            yield {"bodies": len(OBSTACLES), "rays": RAY_COUNT} | next(rounds)
+            yield next(rounds) | {"bodies": len(OBSTACLES), "rays": RAY_COUNT}
             yield from rounds
 
 
@@ -172,7 +171,7 @@ def training(env_count: int, device: str) -> Iterator[dict]:
         runner.logger.log = lambda **values: seconds.update(values)
         runner.learn(2, init_at_random_ep_len=True)
         steps = agent_cfg.num_steps_per_env
-        yield {"steps": steps, "depth_views": [4, *DEPTH_VIEWS], "torch_threads": torch.get_num_threads()}
+        yield {"torch_threads": torch.get_num_threads(), "steps": steps} | _seen(env.unwrapped.world)
         while True:
             cpu = time.process_time()
             runner.learn(1)
@@ -194,6 +193,12 @@ def _task(env_count: int, device: str):
     env_cfg.seed, env_cfg.sim.device, env_cfg.scene.num_envs = 0, device, env_count
     agent_cfg.device = device
     return env_cfg, agent_cfg
+
+
+def _seen(world) -> dict:
+    """How many primitives a layout has in the mean, and the views [count, width, height]."""
+    present, (_, height, columns) = (world.scene.kind != Kind.NONE).sum(-1), world.depth.shape
+    return {"primitives": round(float(present.float().mean()), 1), "depth_views": [4, columns // 4, height]}
 
 
 def _step_rounds(env) -> Iterator[dict]:

@@ -33,6 +33,11 @@ def proximity(env, distance: float) -> torch.Tensor:
     return (1.0 - env.world.clearance / distance).clamp(0.0, 1.0)
 
 
+def backward(env) -> torch.Tensor:
+    """Speed of driving backwards [m/s]: half as fast as forwards, so a habit worth breaking."""
+    return (-env.action_manager.get_term("velocity").velocity[:, 0]).clamp(min=0.0)
+
+
 def action_change(env) -> torch.Tensor:
     """Squared change of the action."""
     return env.action_manager.get_term("velocity").change.square().sum(-1)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from isaaclab.managers import RewardTermCfg
 from isaaclab.utils import configclass
 
 from mmnav.scenes import SqueezeCfg
 
-from .navigation import NavigationEnvCfg
+from .. import mdp
+from .navigation import NavigationEnvCfg, RewardsCfg
+
+
+@configclass
+class SqueezeRewardsCfg(RewardsCfg):
+    """Nose first: wide gaps at the beginning of the curriculum can be backed through just as well."""
+
+    backward = RewardTermCfg(func=mdp.rewards.backward, weight=-0.6)
 
 
 @configclass
@@ -15,3 +24,4 @@ class SqueezeEnvCfg(NavigationEnvCfg):
 
     layout: SqueezeCfg = SqueezeCfg()
     geodesic_progress: bool = True
+    rewards: SqueezeRewardsCfg = SqueezeRewardsCfg()
