@@ -26,11 +26,8 @@ DEPTH_VIEWS = (16, 16)
 LAYOUT = ReachCfg(obstacles=(26, 26))
 """The layouts that are measured: 26 obstacles and four walls; the few that find no free place are left out."""
 
-WARM_UP_STEPS = 20
-"""Steps before the first round: by then kernels are compiled and buffers are there."""
-
 BLOCK_STEPS = 10
-"""Steps between two looks at the clock."""
+"""Steps between two looks at the clock; twice as many warm an env up."""
 
 ROUND_SECONDS = 2.0
 """A round of stepping lasts at least that long [s]."""
@@ -74,10 +71,7 @@ def measure_env(
 
 
 class Bench:
-    """A measurement in a process of its own.
-
-    :attr:`about` says what is measured, :attr:`rounds` what came of it so far.
-    """
+    """A measurement in a process of its own: ``about`` says what is measured, ``rounds`` what came of it so far."""
 
     def __init__(self, measure: Callable[..., Iterator[dict]], env_count: int, device: str, log: Path):
         """Starts the process and waits until it is warm.
@@ -213,7 +207,7 @@ def _step_rounds(env) -> Iterator[dict]:
         env.reset()
         # random ages: resets then come evenly, as they do in training
         env.episode_length_buf = torch.randint_like(env.episode_length_buf, high=env.max_episode_length)
-        for _ in range(WARM_UP_STEPS):
+        for _ in range(2 * BLOCK_STEPS):
             step()
         yield {"torch_threads": torch.get_num_threads()}
         while True:
@@ -245,8 +239,7 @@ def spread(values: list[float]) -> dict:
 
 def machine() -> dict:
     """The machine, how busy it is, and the versions."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.machine(),

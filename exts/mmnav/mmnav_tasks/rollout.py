@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -47,14 +48,22 @@ def run_episodes(
         raise ValueError(f"{count} layouts for {env.num_envs} envs; there must be one for each.")
     before = world.layouts
     world.layouts = LayoutList(before.cfg, layouts)
-    curriculum, env.curriculum_manager = env.curriculum_manager, _Nothing()
     torch.manual_seed(seed)
     try:
-        with torch.inference_mode():
-            episodes = _run(env, policy, layouts, on_step)
+        with torch.inference_mode(), without_curriculum(env):
+            return _run(env, policy, layouts, on_step)
     finally:
-        world.layouts, env.curriculum_manager = before, curriculum
-    return episodes
+        world.layouts = before
+
+
+@contextlib.contextmanager
+def without_curriculum(env) -> Iterator[None]:
+    """Episodes that are reset inside do not count for the curriculum."""
+    before, env.curriculum_manager = env.curriculum_manager, _Nothing()
+    try:
+        yield
+    finally:
+        env.curriculum_manager = before
 
 
 def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: str) -> list[Recording]:

@@ -106,6 +106,8 @@ class World:
         self._position_before[env_ids] = pose[:, :3]
         self._goal_distance[env_ids] = (scenes.goal - scenes.start[:, :2]).norm(dim=-1)
         self._progress[env_ids] = 0.0
+        here = (self.position[env_ids], self.orientation[env_ids], scenes.position)
+        self._clearance.distance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
         self._to_go[env_ids] = self._goal_distance[env_ids]
         if self._way is not None:
             fresh = geodesic(scenes, _WAY_RADIUS, _WAY_CELL)

@@ -20,7 +20,7 @@ from mmnav.errors import UserError
 from mmnav.evaluate import summarize
 
 from ..layouts import LAYOUT_SEEDS
-from ..rollout import evaluation_layouts, run_episodes
+from ..rollout import evaluation_layouts, run_episodes, without_curriculum
 from .expert import Expert, expert_config, save_expert
 
 FORMAT = 1
@@ -134,8 +134,9 @@ class ExpertRunner(OnPolicyRunner):
 
     def _restart(self) -> None:
         """Starts new episodes in all envs."""
-        with torch.inference_mode():
-            self.env.unwrapped.reset()
+        env = self.env.unwrapped
+        with torch.inference_mode(), without_curriculum(env):
+            env.reset()
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Writes a checkpoint to a temporary name, flushes it to disk and renames it."""
