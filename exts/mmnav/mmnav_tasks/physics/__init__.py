@@ -25,10 +25,6 @@ class PhysicsPresets(PresetCfg):
     default: NewtonCfg = NewtonCfg(solver_cfg=KinematicSolverCfg())
 
 
-PHYSICS = ("kinematic", "ovphysx", "isaacsim_physx")
-"""Names of the presets, the default first."""
-
-
 def has_bodies(physics: PhysicsCfg) -> bool:
     """Whether the back end wants the obstacles as bodies."""
     return isinstance(physics, (OvPhysxCfg, PhysxCfg))
