@@ -116,3 +116,5 @@ if __name__ == "__main__":
         args.run(args)
     except UserError as error:
         sys.exit(error.report())
+    except KeyboardInterrupt:
+        sys.exit(130)

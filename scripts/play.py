@@ -68,3 +68,5 @@ if __name__ == "__main__":
         main()
     except UserError as error:
         sys.exit(error.report())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -85,13 +85,14 @@ def main() -> None:
     if rank == 0:
         run.mkdir(exist_ok=True)
         (run / "command.json").write_text(json.dumps(sys.argv) + "\n")
-    train(task, env_cfg, agent_cfg, run, checkpoint, args.evaluate_every or defaults["evaluate_every"], args)
+    every = args.evaluate_every or defaults["evaluate_every"]
+    finished = train(task, env_cfg, agent_cfg, run, checkpoint, every, args.viz)
     if rank == 0:
-        close(task, physics, run, args)
+        close(task, physics, run, args.episodes if finished else 0, args.seeds)
 
 
-def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, evaluate_every: int, args) -> None:
-    """Makes the env and the runner and trains."""
+def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, evaluate_every: int, viz) -> bool:
+    """Makes the env and the runner and trains; says whether it came to its end."""
     import torch
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 
@@ -100,8 +101,10 @@ def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, eva
     from mmnav_tasks.launch import running_env
 
     torch.manual_seed(agent_cfg.seed)
+    log = run / "isaaclab.log" if run.is_dir() else Path(os.devnull)  # rank 0 made the folder
+    finished = True
     with RunDisplay(task, run, env_cfg, agent_cfg) as display:
-        with running_env(task, env_cfg, log=run / "isaaclab.log", viz=args.viz) as env:
+        with running_env(task, env_cfg, log=log, viz=viz) as env:
             wrapped = RslRlVecEnvWrapper(env)
             runner = ExpertRunner(wrapped, agent_cfg.to_dict(), str(run), agent_cfg.device, task)
             if checkpoint:
@@ -110,9 +113,13 @@ def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, eva
                 runner.train(agent_cfg.max_iterations, evaluate_every, display.update, random_start=not checkpoint)
             except KeyboardInterrupt:
                 display.interrupted(runner.current_learning_iteration)
+                finished = False
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return finished
 
 
-def close(task: str, physics: str, run: Path, args: argparse.Namespace) -> None:
+def close(task: str, physics: str, run: Path, episodes: int, seeds: int) -> None:
     """Evaluates the best expert in a process of its own and says what to do next."""
     import subprocess
 
@@ -121,9 +128,9 @@ def close(task: str, physics: str, run: Path, args: argparse.Namespace) -> None:
         print("Stopped before the first evaluation: no expert yet.")
         return
     script = Path(__file__).with_name("evaluate.py")
-    if args.seeds > 0:
-        words = ["--policy", best, "--task", task, "--physics", physics, "--episodes", args.episodes]
-        words += ["--seeds", args.seeds, "--out", run / "evaluation", "--overwrite"]
+    if episodes > 0 and seeds > 0:
+        words = ["--policy", best, "--task", task, "--physics", physics, "--episodes", episodes]
+        words += ["--seeds", seeds, "--out", run / "evaluation", "--overwrite"]
         subprocess.run([sys.executable, str(script), *map(str, words)], check=False)
     print(f"Expert:     {best}")
     print(f"Checkpoint: {max(run.glob('model_*.pt'), key=os.path.getmtime, default='none')}")
@@ -136,3 +143,5 @@ if __name__ == "__main__":
         main()
     except UserError as error:
         sys.exit(error.report())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -59,4 +59,4 @@ class RunDisplay:
 
     def interrupted(self, iteration: int) -> None:
         """Says that the user stopped the run."""
-        self._console.print(f"Interrupted in iteration {iteration}; the last checkpoint is kept.")
+        self._console.print(f"Interrupted after {iteration} iterations; a checkpoint of them is kept.")
