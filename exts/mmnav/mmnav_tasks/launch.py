@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -114,9 +115,10 @@ def task_config(task: str, physics: str = "kinematic", overrides: list[str] | tu
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
     try:
-        env_cfg, agent_cfg = resolve_task_config(
-            f"Mmnav-{task}", "rsl_rl_cfg_entry_point", overrides=[f"physics={physics}", *overrides]
-        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            env_cfg, agent_cfg = resolve_task_config(
+                f"Mmnav-{task}", "rsl_rl_cfg_entry_point", overrides=[f"physics={physics}", *overrides]
+            )
         return env_cfg, handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the words {' '.join(overrides)!r} do not fit the task {task}: {error}") from error
