@@ -1,36 +1,12 @@
-"""What tests of several rooms share: Python processes of their own, as one process holds one simulation."""
+"""What tests of several rooms share."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def python_environment(**more: str) -> dict[str, str]:
-    """This process's environment with this checkout importable and one thread for torch, as tests share the machine."""
-    paths = [str(ROOT / "source"), str(ROOT / "exts" / "mmnav"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | more
-
-
-def run_python(*words: object, timeout: float = 600.0, **more: str) -> subprocess.CompletedProcess:
-    """Runs Python with the given words in this checkout."""
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=ROOT,
-        env=python_environment(**more),
-    )
+from processes import run_python
 
 
 @pytest.fixture(scope="session")
 def python():
-    """:func:`run_python`."""
+    """Runs Python in a process of its own; see :func:`processes.run_python`."""
     return run_python

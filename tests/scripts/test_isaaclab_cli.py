@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from conftest import ROOT, python_environment
+from processes import ROOT, python_environment
 
 import mmnav_tasks
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, python_environment
+from processes import ROOT, python_environment
 
 TRAIN = ROOT / "scripts" / "train_expert.py"
 SMALL = ("--task", "Reach", "--num_envs", "16", "--max_iterations", "4", "--evaluate_every", "2", "--seeds", "0")
