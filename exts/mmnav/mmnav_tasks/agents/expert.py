@@ -48,6 +48,7 @@ def save_expert(folder: Path, actor: MLPModel, config: dict) -> None:
     save_file({k: v.detach().cpu().contiguous() for k, v in actor.state_dict().items()}, fresh / WEIGHTS)
     (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     for name in (WEIGHTS, CONFIG):
+        (fresh / name).chmod(0o644)
         with (fresh / name).open("rb") as file:
             os.fsync(file.fileno())
     old = fresh.with_name(fresh.name + ".old")

@@ -18,6 +18,7 @@ class AvoidEnvCfg(NavigationEnvCfg):
     def __post_init__(self):
         """Keeps the robot well away from movers: they come nearer by themselves."""
         super().__post_init__()
-        self.rewards.collision.weight = -15.0
-        self.rewards.proximity.weight = -3.0
-        self.rewards.proximity.params["distance"] = 0.8
+        self.rewards.alive.weight = -0.1
+        self.rewards.collision.weight = -25.0
+        self.rewards.proximity.weight = -5.0
+        self.rewards.proximity.params["distance"] = 1.0
