@@ -94,6 +94,8 @@ def evaluate(policies: dict, task: str, physics: str, device: str, count: int, s
                         on_step = lambda ended, row=row: bar.update(row, completed=ended)  # noqa: E731
                         layouts = evaluation_layouts(seed, count)
                         results = run_episodes(env.unwrapped, policy, layouts, seed, on_step)
+                        reached = sum(episode.succeeded for episode in results)
+                        bar.console.print(f"{word} on {task}, seed {seed}: {reached} of {count} reached the goal")
                         yield {"policy": word, "task": task, "physics": physics, "seed": seed}, results
 
 
