@@ -33,6 +33,7 @@ def test_a_stream_goes_on_from_its_next_seed():
     stream = LayoutStream(ReachCfg(), first_seed=7)
     stream.take(torch.arange(5))
     resumed = LayoutStream(ReachCfg(), first_seed=0)
+    resumed.take(torch.arange(3))  # what it made ahead must not be served any more
     resumed.next_seed = stream.next_seed
     assert torch.equal(resumed.take(torch.arange(4)).position, stream.take(torch.arange(4)).position)
 

@@ -30,10 +30,19 @@ class LayoutStream:
             difficulty: Difficulty in [0, 1].
         """
         self.cfg, self.chunk = cfg, chunk
-        self.next_seed = first_seed
+        self._next_seed = first_seed
         self._difficulty = difficulty
         self._ahead: SceneBatch | None = None
         self._used = 0
+
+    @property
+    def next_seed(self) -> int:
+        """Seed of the next layout; setting it goes on from there."""
+        return self._next_seed
+
+    @next_seed.setter
+    def next_seed(self, value: int) -> None:
+        self._next_seed, self._ahead = value, None
 
     @property
     def difficulty(self) -> float:
@@ -51,12 +60,12 @@ class LayoutStream:
         while missing:
             if self._ahead is None or self._used == self._ahead.env_count:
                 count = max(self.chunk, min(missing, 4096))
-                self._ahead = generate(self.cfg, self.next_seed + np.arange(count), self._difficulty)
+                self._ahead = generate(self.cfg, self._next_seed + np.arange(count), self._difficulty)
                 self._used = 0
             count = min(missing, self._ahead.env_count - self._used)
             parts.append(self._ahead[self._used : self._used + count])
             self._used += count
-            self.next_seed += count
+            self._next_seed += count
             missing -= count
         return parts[0] if len(parts) == 1 else SceneBatch.cat(parts)
 

@@ -121,7 +121,8 @@ class World:
         ids = env_ids.int()
         self._robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=ids)
         self._robot.write_root_velocity_to_sim_index(root_velocity=torch.zeros_like(pose[:, :6]), env_ids=ids)
-        self._is_seen = False
+        # the others were sensed before this reset; reading the poses back would round them differently
+        self._is_sensed, self._is_seen = True, False
 
     def heading(self) -> torch.Tensor:
         """Yaw of the robots as the simulation has it now [rad], shape [E]."""
