@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from random_worlds import random_poses, random_scene
 
 from mmnav.rig import DEPTH_RIG, Rig, fisheye_rig
 
@@ -21,8 +22,6 @@ print(test_threads.digest(threads=1))
 
 def digest(threads: int) -> str:
     """Hash of depth and index of a fixed world."""
-    from conftest import random_poses, random_scene
-
     scene, pose = random_scene(200, 32, seed=9), random_poses(200, seed=9)
     rig = Rig(DEPTH_RIG, scene, geom_ids=True, threads=threads)
     depth = rig.render_depth(*pose, scene.position)

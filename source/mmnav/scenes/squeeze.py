@@ -19,8 +19,8 @@ class SqueezeCfg:
     """Arena as (x_min, y_min, x_max, y_max) [m]."""
     rows: tuple[int, int] = (7, 9)
     """Fewest and most rows; their distance follows."""
-    row_span: tuple[float, float] = (1.0, 9.2)
-    """Places of the first and the last row [m]."""
+    row_span: tuple[float, float] = (0.9, 9.5)
+    """Places of the first and the last row [m]; nine rows leave the robot room to shift sideways between them."""
     gaps: tuple[int, int] = (3, 4)
     """Fewest and most gaps in a row."""
     gap_width: tuple[float, float] = (0.30, 0.70)
@@ -96,7 +96,7 @@ def generate(cfg: SqueezeCfg, seeds: np.ndarray, difficulty: np.ndarray | float 
     row_count = draws.integers(cfg.rows[0], cfg.rows[1] + 1, 1)
     rows = np.arange(cfg.rows[1])
     first, last = cfg.row_span
-    x = first + (last - first) * rows / (row_count - 1) + draws.uniform(-0.04, 0.04, cfg.rows[1])
+    x = first + (last - first) * rows / (row_count - 1) + draws.uniform(-0.01, 0.01, cfg.rows[1])
     builder.add_walls()
     add_rows(builder, draws, cfg, x, rows < row_count)
     x_min, y_min, x_max, y_max = cfg.bounds
