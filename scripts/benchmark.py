@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import NoReturn
 
 import _checkout  # noqa: F401
-from mmnav.errors import UserError
+from mmnav.errors import UserError, run_main
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,11 +109,11 @@ def describe(row: dict) -> str:
     return f"ours, training: collect {share:.0f} %, learn {100.0 - share:.0f} % of the time"
 
 
+def main() -> None:
+    """Runs the benchmark that the user names."""
+    args = parse()
+    args.run(args)
+
+
 if __name__ == "__main__":
-    try:
-        args = parse()
-        args.run(args)
-    except UserError as error:
-        sys.exit(error.report())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

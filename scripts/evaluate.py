@@ -8,11 +8,10 @@ The same call gives the same files, byte for byte, on the same kind of device.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from mmnav.errors import UserError
+from mmnav.errors import UserError, run_main
 
 
 def parse() -> argparse.Namespace:
@@ -100,9 +99,4 @@ def evaluate(policies: dict, task: str, physics: str, device: str, count: int, s
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(error.report())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

@@ -8,11 +8,10 @@ Needs no screen. With Isaac Sim installed, ``--physics isaacsim_physx --viz kit`
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from mmnav.errors import UserError
+from mmnav.errors import UserError, run_main
 
 
 def parse() -> argparse.Namespace:
@@ -64,9 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(error.report())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from mmnav.errors import UserError
+from mmnav.errors import UserError, run_main
 
 CPU = {"num_envs": 512, "max_iterations": 600, "evaluate_every": 50}
 GPU = {"num_envs": 4096, "max_iterations": 1500, "evaluate_every": 100}
@@ -139,9 +139,4 @@ def close(task: str, physics: str, run: Path, episodes: int, seeds: int) -> None
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(error.report())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class UserError(Exception):
@@ -32,3 +32,13 @@ def choose[T](what: str, name: str, choices: Mapping[str, T]) -> T:
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], 1)
     hint = next((f" Did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
     raise UserError(f"unknown {what} {name!r}; there are {', '.join(choices)}.{hint}")
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Runs a script: a user's mistake ends it with one line and exit code 2, Ctrl-C quietly with 130."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(error.report())
+    except KeyboardInterrupt:
+        sys.exit(130)

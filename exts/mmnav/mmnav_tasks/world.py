@@ -126,8 +126,7 @@ class World:
 
     def heading(self) -> torch.Tensor:
         """Yaw of the robots as the simulation has it now [rad], shape [E]."""
-        x, y, z, w = self._robot.data.root_link_pose_w.torch[:, 3:].unbind(-1)
-        return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        return _yaw(self._robot.data.root_link_pose_w.torch[:, 3:])
 
     def _sense(self) -> None:
         """Brings poses, movers, clearance and progress up to date, once after every control step."""
@@ -223,9 +222,7 @@ class World:
     def pose(self) -> torch.Tensor:
         """Pose of the robots (x, y, yaw) [m, m, rad], shape [E, 3]."""
         self._sense()
-        x, y, z, w = self.orientation.unbind(-1)
-        yaw = torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-        return torch.cat([self.position[:, :2], yaw[:, None]], -1)
+        return torch.cat([self.position[:, :2], _yaw(self.orientation)[:, None]], -1)
 
     @property
     def depth(self) -> torch.Tensor:
@@ -271,3 +268,9 @@ def _way_field(scene: SceneBatch) -> DistanceField:
     value = torch.nn.functional.pad(field.value, (0, 2, 0, 2), value=torch.inf)
     grid = Grid(field.grid.origin, field.grid.start, field.grid.cell, tuple(value.shape[1:]))
     return DistanceField(grid, value)
+
+
+def _yaw(orientation: torch.Tensor) -> torch.Tensor:
+    """Yaw [rad], shape [E], of quaternions (x, y, z, w), shape [E, 4]."""
+    x, y, z, w = orientation.unbind(-1)
+    return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

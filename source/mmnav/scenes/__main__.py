@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -12,7 +11,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from ..errors import UserError, choose  # noqa: E402
+from ..errors import UserError, choose, run_main  # noqa: E402
 from . import SCENES, generate  # noqa: E402
 from .picture import draw_robot, draw_scene  # noqa: E402
 
@@ -46,7 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(error.report())
+    run_main(main)
