@@ -82,8 +82,9 @@ class World:
         self.time += dt
         self._is_sensed = self._is_seen = False
         if self._bodies is not None:
+            before = self.geom_position.clone()
             advance(self.scene, self.time, self.geom_position, self.geom_velocity)
-            self._bodies.move(self.geom_position)
+            self._bodies.move(before, self.geom_position, dt)
 
     def reset(self, env_ids: torch.Tensor | slice) -> None:
         """Gives envs their next layouts and puts their robots at the starts, standing still."""
@@ -146,7 +147,7 @@ class World:
         )
         torch.logical_or(distance <= 0.0, ~self.position.isfinite().all(-1), out=self._collided)
         if self._contact is not None:
-            force = self._contact.data.net_forces_w.torch.norm(dim=-1).amax(-1)
+            force = self._contact.data.net_forces_w_history.torch.norm(dim=-1).flatten(1).amax(-1)
             self._collided |= force > _CONTACT_FORCE
         self._goal_distance.copy_((self.scene.goal - self.position[:, :2]).norm(dim=-1))
         to_go = self._goal_distance if self._way is None else self._way.at(self.position[:, :2].nan_to_num(0.0))

@@ -1,4 +1,9 @@
-"""The layouts' primitives as bodies of PhysX: static colliders, and kinematic bodies for the movers."""
+"""The layouts' primitives as bodies of PhysX: static colliders, and for the movers bodies too heavy to be pushed.
+
+A kinematic body that is set to a new pose every step shoves others out of its way, and no contact sensor hears of it:
+the overlap is mended without an impulse. So movers are dynamic bodies that are given their pose and velocity before
+every step; what they run into feels a force.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,9 @@ from mmnav.scenes import Kind, SceneBatch
 ROOT = "/World/Layouts"
 """Where the bodies stand on the stage."""
 
+_MOVER_MASS = 1.0e6
+"""Mass of a mover [kg]: the base weighs 15."""
+
 
 def prepare_for_bodies(cfg) -> None:
     """Gives an env configuration what PhysX needs: a contact sensor, and memory that PhysX can use without a GPU.
@@ -21,7 +29,7 @@ def prepare_for_bodies(cfg) -> None:
     ordinary memory serves as well there.
     """
     cfg.scene.robot.spawn.activate_contact_sensors = True
-    cfg.scene.contact = ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot")
+    cfg.scene.contact = ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot", history_length=cfg.decimation)
     if not wp.is_cuda_available():
         cpu = wp.get_device("cpu")
         cpu.pinned_allocator = cpu.default_allocator
@@ -57,7 +65,9 @@ class Bodies:
                 _place(prim, place[env][geom], turn[env][geom])
                 UsdPhysics.CollisionAPI.Apply(prim)
                 if moves:
-                    UsdPhysics.RigidBodyAPI.Apply(prim).CreateKinematicEnabledAttr(True)
+                    UsdPhysics.RigidBodyAPI.Apply(prim)
+                    UsdPhysics.MassAPI.Apply(prim).CreateMassAttr(_MOVER_MASS)
+        self._twist = torch.zeros(len(self._moving[0]), 6)
         self._pose = torch.cat([scenes.position + origins[:, None], scenes.orientation], -1)[self._moving]
         self._movers = None
         if len(self._pose):
@@ -74,17 +84,22 @@ class Bodies:
             if there.shape != self._pose.shape or (there[:, :3] - self._pose[:, :3]).abs().max() > 1e-3:
                 raise RuntimeError("PhysX gives the movers in another order than they were authored in.")
 
-    def move(self, geom_position: torch.Tensor) -> None:
-        """Puts the movers where they are now.
+    def move(self, before: torch.Tensor, after: torch.Tensor, dt: float) -> None:
+        """Sends the movers on their way through the next physics step.
 
         Args:
-            geom_position: Centres of all primitives in their envs' frames [m], shape [E, K, 3].
+            before: Centres of all primitives at its beginning, in their envs' frames [m], shape [E, K, 3].
+            after: The same at its end.
+            dt: Length of the step [s].
         """
         if self._movers is not None:
             env, geom = self._moving
-            self._pose = self._pose.to(geom_position.device)
-            self._pose[:, :3] = geom_position[env, geom] + self._origins.to(geom_position.device)[env]
+            device = before.device
+            self._pose, self._twist = self._pose.to(device), self._twist.to(device)
+            self._pose[:, :3] = before[env, geom] + self._origins.to(device)[env]
+            self._twist[:, :3] = (after - before)[env, geom] / dt
             self._movers.write_root_pose_to_sim_index(root_pose=self._pose)
+            self._movers.write_root_velocity_to_sim_index(root_velocity=self._twist)
 
 
 def _shape(stage: Usd.Stage, path: str, kind: int, size: list[float]) -> Usd.Prim:
