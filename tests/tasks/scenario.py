@@ -53,6 +53,23 @@ def straight_drive_follows_the_lag(env) -> None:
     say("lag", first=speeds[0], last=speeds[-1], rise=rise)
 
 
+def trail_leads_back(env) -> None:
+    env.reset()
+    places, wrong = [env.world.pose], 0.0
+    for step in range(1, 50):
+        obs, *_ = env.step(torch.tensor([[1.0, 0.3, 0.8]]).repeat(N, 1))
+        places.append(env.world.pose)
+        alive = env.episode_length_buf == step
+        x, y, yaw = places[-1].unbind(-1)
+        for i, ago in enumerate((10, 20, 40, 80, 160)):
+            back = places[max(0, step - ago)] - places[-1]
+            forward = yaw.cos() * back[:, 0] + yaw.sin() * back[:, 1]
+            left = yaw.cos() * back[:, 1] - yaw.sin() * back[:, 0]
+            told = 3.0 * obs["state"][:, 10 + 2 * i : 12 + 2 * i]
+            wrong = max(wrong, float((told - torch.stack([forward, left], -1))[alive].abs().sum(-1).max()))
+    say("trail", wrong=wrong, alive=int(alive.sum()))
+
+
 def outcomes_exclude_each_other(env) -> None:
     env.reset()
     sums = set()
@@ -100,6 +117,7 @@ if __name__ == "__main__":
             nan_stays_where_it_is,
             nan_actions_stand_still,
             straight_drive_follows_the_lag,
+            trail_leads_back,
             outcomes_exclude_each_other,
             teleported_to_the_goal_succeeds,
             evaluation_repeats_and_leaves_no_trace,

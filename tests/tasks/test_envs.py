@@ -28,10 +28,10 @@ def test_random_steps_are_finite_and_move_the_robot(driven, task, num_envs):
     row = driven[task, num_envs]
     assert row["finite"]
     assert row["shapes"] == {
-        "panorama": [num_envs, 10, 128],
-        "state": [num_envs, 10],
+        "panorama": [num_envs, 128, 10],
+        "state": [num_envs, 20],
         "scan": [num_envs, 128],
-        "privileged": [num_envs, 42],
+        "privileged": [num_envs, 43],
     }
     assert row["terms"] == {"rewards": num_envs, "done": [num_envs]}
     assert row["way"] > 0.05

@@ -34,6 +34,12 @@ def test_the_base_follows_its_command_with_lag_and_limited_acceleration(found):
     assert 0.9 < found["lag"]["last"] < 1.1
 
 
+def test_the_trail_leads_back(found):
+    """Its entries are the base's places 1, 2, 4, 8 and 16 s ago, in its present frame."""
+    assert found["trail"]["alive"] >= 1
+    assert found["trail"]["wrong"] < 1e-4
+
+
 def test_exactly_one_outcome_ends_an_episode(found):
     assert found["outcomes"]["sums"] == [0, 1]
 

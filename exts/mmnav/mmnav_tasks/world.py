@@ -74,7 +74,7 @@ class World:
         self._clearance = Clearance(self.scene, ROBOT, max_distance=FAR_AWAY)
         self._rig = Rig(depth_rig(*env.cfg.depth_views), self.scene, geom_ids=self.has_movers)
         self._way = _way_field(self.scene) if env.cfg.geodesic_progress else None
-        self._to_go = zeros()
+        self._way_to_go = zeros()
         self._is_sensed = self._is_seen = False
 
     def advance(self, dt: float) -> None:
@@ -109,14 +109,15 @@ class World:
         self._progress[env_ids] = 0.0
         here = (self.position[env_ids], self.orientation[env_ids], scenes.position)
         self._clearance.distance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
-        self._to_go[env_ids] = self._goal_distance[env_ids]
+        self._way_to_go[env_ids] = self._goal_distance[env_ids]
         if self._way is not None:
             fresh = geodesic(scenes, _WAY_RADIUS, _WAY_CELL)
             rows, columns = fresh.grid.shape
             self._way.value[env_ids] = torch.inf
             self._way.value[env_ids, :rows, :columns] = fresh.value
             self._way.grid.origin[env_ids] = fresh.grid.origin
-            self._to_go[env_ids] = fresh.at(scenes.start[:, :2])
+            to_go = fresh.at(scenes.start[:, :2])
+            self._way_to_go[env_ids] = torch.where(to_go.isfinite(), to_go, self._goal_distance[env_ids])
         self._collided[env_ids] = False
         pose[:, :3] += self._origins[env_ids]
         ids = env_ids.int()
@@ -128,6 +129,14 @@ class World:
     def heading(self) -> torch.Tensor:
         """Yaw of the robots as the simulation has it now [rad], shape [E]."""
         return _yaw(self._robot.data.root_link_pose_w.torch[:, 3:])
+
+    def to_base(self, vector: torch.Tensor) -> torch.Tensor:
+        """Turns horizontal vectors [E, ..., 2] into the bases' frames."""
+        x, y, z, w = self.orientation.unbind(-1)
+        cos, sin = 1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)
+        extra = (-1,) + (1,) * (vector.dim() - 2)
+        cos, sin, (vx, vy) = cos.view(extra), sin.view(extra), vector.unbind(-1)
+        return torch.stack([cos * vx + sin * vy, cos * vy - sin * vx], -1)
 
     def _sense(self) -> None:
         """Brings poses, movers, clearance and progress up to date, once after every control step."""
@@ -151,9 +160,9 @@ class World:
             self._collided |= force > _CONTACT_FORCE
         self._goal_distance.copy_((self.scene.goal - self.position[:, :2]).norm(dim=-1))
         to_go = self._goal_distance if self._way is None else self._way.at(self.position[:, :2].nan_to_num(0.0))
-        known = to_go.isfinite() & self._to_go.isfinite()
-        self._progress.copy_(torch.where(known, self._to_go - to_go, 0.0))
-        self._to_go.copy_(torch.where(to_go.isfinite(), to_go, self._to_go))
+        to_go = torch.where(to_go.isfinite(), to_go, self._way_to_go)  # squeezed in where the field has no way
+        torch.sub(self._way_to_go, to_go, out=self._progress)
+        self._way_to_go.copy_(to_go)
         self._path_length += (self.position - self._position_before)[:, :2].norm(dim=-1).nan_to_num_(0.0)
         self._clearance_sum += distance.nan_to_num(0.0)
         self._steps += 1.0
@@ -175,16 +184,8 @@ class World:
             geom = self._rig.geom.transpose(1, 2).reshape(envs, height, cameras * width)
             geom = geom.gather(1, row[:, None])[:, 0].long()
             seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0)[..., None].expand(-1, -1, 2))
-            self._surface_velocity = self._to_base(seen * (geom >= 0)[..., None]).transpose(1, 2)
+            self._surface_velocity = self.to_base(seen * (geom >= 0)[..., None]).transpose(1, 2)
         self._is_seen = True
-
-    def _to_base(self, vector: torch.Tensor) -> torch.Tensor:
-        """Turns horizontal vectors [E, ..., 2] into the base's frame."""
-        x, y, z, w = self.orientation.unbind(-1)
-        cos, sin = 1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)
-        extra = (-1,) + (1,) * (vector.dim() - 2)
-        cos, sin, (vx, vy) = cos.view(extra), sin.view(extra), vector.unbind(-1)
-        return torch.stack([cos * vx + sin * vy, cos * vy - sin * vx], -1)
 
     @property
     def clearance(self) -> torch.Tensor:
@@ -208,7 +209,7 @@ class World:
     def goal_offset(self) -> torch.Tensor:
         """Goal in the base's frame [m], shape [E, 2]."""
         self._sense()
-        return self._to_base(self.scene.goal - self.position[:, :2])
+        return self.to_base(self.scene.goal - self.position[:, :2])
 
     @property
     def progress(self) -> torch.Tensor:
@@ -218,6 +219,12 @@ class World:
         """
         self._sense()
         return self._progress
+
+    @property
+    def way_to_go(self) -> torch.Tensor:
+        """Length of the way that :attr:`progress` counts along [m], shape [E]."""
+        self._sense()
+        return self._way_to_go
 
     @property
     def pose(self) -> torch.Tensor:
@@ -257,8 +264,8 @@ class World:
         moves = self.scene.speed > 0.0
         index = torch.where(moves, offset.norm(dim=-1), torch.inf).topk(count, dim=1, largest=False).indices
         pick = index[..., None].expand(-1, -1, 2)
-        place = (self._to_base(offset.gather(1, pick)) / 3.0).clamp(-2.0, 2.0)
-        speed = self._to_base(self.geom_velocity[..., :2].gather(1, pick))
+        place = (self.to_base(offset.gather(1, pick)) / 3.0).clamp(-2.0, 2.0)
+        speed = self.to_base(self.geom_velocity[..., :2].gather(1, pick))
         radius = self.scene.size[..., :2].amax(-1).gather(1, index)[..., None]
         return (torch.cat([place, speed, radius], -1) * moves.gather(1, index)[..., None]).flatten(1)
 

@@ -134,33 +134,10 @@ def add_movers(
     point = np.clip(np.where(aimed, point, draws.uniform(low, high, t, count, 2)), low, high)
     ends, place = _chord(point, heading, low, high, crossing_time * speed[:, None])
 
-    if sticks:
-        kind = np.full(count, Kind.CAPSULE)
-        size = np.stack(np.broadcast_arrays(draws.uniform(0.015, 0.03, count), 0.0, draws.uniform(0.4, 0.6, count)), -1)
-        size[..., 1] = size[..., 0]
-        rotation = quaternion(draws.uniform(-np.pi, np.pi, count), draws.uniform(0.0, np.pi / 2, count))
-        height = draws.uniform(0.25, 0.5, count)
-        reach = size[..., 2]
-    else:
-        kind = np.array([Kind.BOX, Kind.CONE, Kind.SPHERE, Kind.CYLINDER])[np.arange(count) % 4]
-        wide = draws.uniform(0.15, 0.4, count)
-        half_height = np.where(kind == Kind.SPHERE, wide, draws.uniform(0.25, 0.7, count))
-        size = np.stack([wide, wide, half_height], -1)
-        rotation = quaternion(draws.uniform(-np.pi, np.pi, count))
-        height, reach = half_height, wide * np.where(kind == Kind.BOX, 2**0.5, 1.0)
-
-    when, where = (a.astype(np.float32) for a in _witness(way))
+    kind, size, rotation, height, reach = _mover_shapes(draws, count, sticks)
     length = np.maximum(np.linalg.norm(ends[..., 1, :] - ends[..., 0, :], axis=-1), 1e-6)[..., None]
-    lap = ((when[:, None, None] * speed[:, None, :, None] + place[..., None]) / length).astype(
-        np.float32
-    )  # (E, T, n, S)
-    fraction = 1.0 - np.abs(1.0 - (lap - 2.0 * np.floor(0.5 * lap)))
-    near = np.zeros_like(fraction)  # squared distance from the witness
-    for axis in range(2):
-        here, there = (ends[..., i, axis, None].astype(np.float32) for i in range(2))
-        near += (here + fraction * (there - here) - where[:, None, None, :, axis]) ** 2
-    keep_out = (ROBOT.radius + CORRIDOR_MARGIN + reach)[:, None]
-    valid = near.min(-1) > keep_out**2
+    fraction, near = _beside_witness(ends, length, place, speed, way)
+    valid = near > (ROBOT.radius + CORRIDOR_MARGIN + reach)[:, None] ** 2
     first = ends[..., 0, :] + fraction[..., :1] * (ends[..., 1, :] - ends[..., 0, :])
     outward = (place[..., None] / length) % 2.0 < 1.0
     onward, homeward = ends[..., 1, :], ends[..., 0, :]
@@ -168,6 +145,23 @@ def add_movers(
     corners, valid = first_valid(valid, corners)
     corners = np.concatenate([corners, np.broadcast_to(height[..., None, None], (env_count, count, 3, 1))], -1)
     builder.add(kind, corners[:, :, 0], size, rotation, active & valid, corners, speed)
+
+
+def _mover_shapes(draws: Draws, count: int, sticks: bool) -> tuple[np.ndarray, ...]:
+    """Kinds [count], sizes [E, count, 3], orientations, heights of the centres and horizontal reaches [m] of movers."""
+    if sticks:
+        kind = np.full(count, Kind.CAPSULE)
+        size = np.stack(np.broadcast_arrays(draws.uniform(0.015, 0.03, count), 0.0, draws.uniform(0.4, 0.6, count)), -1)
+        size[..., 1] = size[..., 0]
+        rotation = quaternion(draws.uniform(-np.pi, np.pi, count), draws.uniform(0.0, np.pi / 2, count))
+        height = draws.uniform(0.25, 0.5, count)
+        return kind, size, rotation, height, size[..., 2]
+    kind = np.array([Kind.BOX, Kind.CONE, Kind.SPHERE, Kind.CYLINDER])[np.arange(count) % 4]
+    wide = draws.uniform(0.15, 0.4, count)
+    half_height = np.where(kind == Kind.SPHERE, wide, draws.uniform(0.25, 0.7, count))
+    size = np.stack([wide, wide, half_height], -1)
+    rotation = quaternion(draws.uniform(-np.pi, np.pi, count))
+    return kind, size, rotation, half_height, wide * np.where(kind == Kind.BOX, 2**0.5, 1.0)
 
 
 def _chord(
@@ -185,6 +179,20 @@ def _chord(
     ahead = np.maximum(to_low, to_high).min(-1)
     ends = np.stack([point + back[..., None] * direction, point + ahead[..., None] * direction], -2)
     return ends, (-back - way) % np.maximum(2.0 * (ahead - back), 1e-6)
+
+
+def _beside_witness(
+    ends: np.ndarray, length: np.ndarray, place: np.ndarray, speed: np.ndarray, way: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of their chords that movers have gone at the witness's samples [E, T, n, S]; least squares of distance."""
+    when, where = (a.astype(np.float32) for a in _witness(way))
+    lap = ((when[:, None, None] * speed[:, None, :, None] + place[..., None]) / length).astype(np.float32)
+    fraction = 1.0 - np.abs(1.0 - (lap - 2.0 * np.floor(0.5 * lap)))
+    near = np.zeros_like(fraction)
+    for axis in range(2):
+        here, there = (ends[..., i, axis, None].astype(np.float32) for i in range(2))
+        near += (here + fraction * (there - here) - where[:, None, None, :, axis]) ** 2
+    return fraction, near.min(-1)
 
 
 def _witness(way: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

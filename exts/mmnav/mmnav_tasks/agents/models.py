@@ -8,7 +8,10 @@ from torch import nn
 
 
 class CircularConv1d(nn.Module):
-    """Convolution round a closed ring, as one matrix product of its unfolded windows (fast on a CPU)."""
+    """Convolution round a closed ring of columns: one matrix product of overlapping windows.
+
+    Channels come last, so that a window is one stretch of memory; on a CPU that is twice as fast as channels first.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int):
         """Windows of ``kernel`` columns every ``stride`` columns; the ring closes."""
@@ -17,18 +20,19 @@ class CircularConv1d(nn.Module):
         self.linear = nn.Linear(channels_in * kernel, channels_out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps [B, C_in, L] to [B, C_out, L / stride]."""
+        """Maps [B, L, C_in] to [B, L / stride, C_out]."""
+        batch, length, channels = x.shape
         before = (self.kernel - self.stride) // 2
         after = self.kernel - self.stride - before
-        x = torch.cat([x[..., x.shape[-1] - before :], x, x[..., :after]], -1)
-        windows = x.unfold(-1, self.kernel, self.stride)  # (B, C_in, L / stride, kernel)
-        return self.linear(windows.transpose(1, 2).flatten(2)).transpose(1, 2)
+        x = torch.cat([x[:, length - before :], x, x[:, :after]], 1)
+        shape = (batch, length // self.stride, self.kernel * channels)
+        return self.linear(x.as_strided(shape, (x.stride(0), self.stride * channels, 1)))
 
 
 class PanoramaModel(MLPModel):
     """An rsl_rl model that encodes the observation group ``panorama`` and joins it with all other groups.
 
-    The panorama's rows and velocities [B, C, L] are channels over the azimuth; convolutions go round it.
+    The panorama [B, L, C] has the azimuth's columns first, then their channels; convolutions go round it.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class PanoramaModel(MLPModel):
         kernels=(8, 4),
         strides=(4, 4),
     ):
-        rows, columns = obs["panorama"].shape[1:]
+        columns, features = obs["panorama"].shape[1:]
         for stride in strides:
             columns //= stride
         self._encoded_dim = channels[-1] * columns
@@ -53,7 +57,7 @@ class PanoramaModel(MLPModel):
             obs, obs_groups, obs_set, output_dim, hidden_dims, activation, obs_normalization, distribution_cfg
         )
         layers = []
-        for before, after, kernel, stride in zip((rows, *channels), channels, kernels, strides, strict=False):
+        for before, after, kernel, stride in zip((features, *channels), channels, kernels, strides, strict=False):
             layers += [CircularConv1d(before, after, kernel, stride), nn.ELU()]
         self.encoder = nn.Sequential(*layers, nn.Flatten())
 

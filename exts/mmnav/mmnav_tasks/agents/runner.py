@@ -204,7 +204,7 @@ class ExpertRunner(OnPolicyRunner):
         writer, it = self.logger.writer, self.current_learning_iteration
         for name in ("SR", "CR", "TO", "SPL"):
             writer.add_scalar(f"Validation/{name}", validation[name], it)
-            writer.add_scalar(f"Validation/{name}/time", validation[name], int(self.seconds))
+        writer.add_scalar("Validation/minutes", self.seconds / 60.0, it)
         if validation["SR"] <= self.best_success:
             return
         self.best_success = validation["SR"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from isaaclab.managers import ManagerTermBase, ObservationTermCfg
 
 
 def encode_depth(depth: torch.Tensor) -> torch.Tensor:
@@ -14,11 +15,11 @@ def panorama(env) -> torch.Tensor:
     """Encoded depth of the four views and the velocity of the nearest surface, column by column, clockwise.
 
     Returns:
-        Shape [E, H + 2, 4 W]: H rows of encoded depth, then the forward and leftward velocity [m/s] of the surface that
-        the column's nearest pixel hits, in the base's frame; 0 for what stands still.
+        Shape [E, 4 W, H + 2]: for each column H encoded depths from top to bottom, then the forward and leftward
+        velocity [m/s] of the surface that its nearest pixel hits, in the base's frame; 0 for what stands still.
     """
     world = env.world
-    return torch.cat([encode_depth(world.depth), world.surface_velocity], dim=1)
+    return torch.cat([encode_depth(world.depth), world.surface_velocity], dim=1).transpose(1, 2).contiguous()
 
 
 def scan(env) -> torch.Tensor:
@@ -43,9 +44,46 @@ def last_action(env) -> torch.Tensor:
     return env.action_manager.get_term("velocity").processed_actions
 
 
+class Trail(ManagerTermBase):
+    """Where the base was some time ago, in its present frame: place / 3 m, clipped to [-3, 3]; shape [E, 2 n].
+
+    Odometry knows as much. A policy without a memory of its own tells from it that it got stuck, and where it came
+    from. Times before the episode's start count as the start.
+
+    Params:
+        seconds: How long ago [s], n values.
+    """
+
+    def __init__(self, cfg: ObservationTermCfg, env):
+        super().__init__(cfg, env)
+        self._ago = torch.tensor([round(ago / env.step_dt) for ago in cfg.params["seconds"]], device=env.device)
+        self._envs = torch.arange(env.num_envs, device=env.device)
+        # a ring over the steps
+        self._places = torch.zeros(env.num_envs, int(self._ago.max()) + 1, 2, device=env.device)
+
+    def reset(self, env_ids=None) -> None:
+        """Fills the trail with the start."""
+        env_ids = slice(None) if env_ids is None else env_ids
+        self._places[env_ids] = self._env.world.pose[env_ids, None, :2]
+
+    def __call__(self, env, seconds: tuple[float, ...]) -> torch.Tensor:
+        """Notes the present place and looks back."""
+        ring = self._places.shape[1]
+        now = env.episode_length_buf.long() % ring
+        here = env.world.pose[:, :2]
+        self._places[self._envs, now] = here
+        past = self._places[self._envs[:, None], (now[:, None] - self._ago) % ring]
+        return (env.world.to_base(past - here[:, None]) / 3.0).clamp(-3.0, 3.0).flatten(1)
+
+
 def clearance(env) -> torch.Tensor:
     """Distance from the base to the nearest surface [m], shape [E, 1]."""
     return env.world.clearance[:, None]
+
+
+def way_to_go(env) -> torch.Tensor:
+    """Length of the way that progress counts along / 10 m, shape [E, 1]."""
+    return env.world.way_to_go[:, None] / 10.0
 
 
 def elapsed(env) -> torch.Tensor:

@@ -66,11 +66,12 @@ class ObservationsCfg:
 
     @configclass
     class StateCfg(ObservationGroupCfg):
-        """Goal, velocity and last action."""
+        """Goal, velocity, last action, and where the base came from."""
 
         goal = ObservationTermCfg(func=mdp.observations.goal)
         velocity = ObservationTermCfg(func=mdp.observations.velocity)
         last_action = ObservationTermCfg(func=mdp.observations.last_action)
+        trail = ObservationTermCfg(func=mdp.observations.Trail, params={"seconds": (1.0, 2.0, 4.0, 8.0, 16.0)})
 
     @configclass
     class ScanCfg(ObservationGroupCfg):
@@ -83,6 +84,7 @@ class ObservationsCfg:
         """What helps to judge a state but not to act in it."""
 
         clearance = ObservationTermCfg(func=mdp.observations.clearance)
+        way_to_go = ObservationTermCfg(func=mdp.observations.way_to_go)
         elapsed = ObservationTermCfg(func=mdp.observations.elapsed)
         movers = ObservationTermCfg(func=mdp.observations.movers, params={"count": 8})
 
