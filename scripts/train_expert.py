@@ -19,7 +19,7 @@ from pathlib import Path
 import _checkout  # noqa: F401
 from mmnav.errors import UserError, run_main
 
-CPU = {"num_envs": 512, "max_iterations": 600, "evaluate_every": 50}
+CPU = {"num_envs": 512, "max_iterations": 800, "evaluate_every": 50}
 GPU = {"num_envs": 4096, "max_iterations": 1500, "evaluate_every": 100}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class RobotCfg:
@@ -25,6 +27,18 @@ class RobotCfg:
     def radius(self) -> float:
         """Radius of the footprint's circumscribed circle [m]."""
         return (self.half_extents[0] ** 2 + self.half_extents[1] ** 2) ** 0.5
+
+    def hull_distance(self, directions: np.ndarray) -> np.ndarray:
+        """Way of rays from the footprint's centre to above or below the footprint's edge [m].
+
+        Args:
+            directions: Unit directions in the base's frame, shape [..., 3]; none of them vertical.
+
+        Returns:
+            Distances, shape [...].
+        """
+        sides = [half / np.maximum(np.abs(directions[..., i]), 1e-9) for i, half in enumerate(self.half_extents[:2])]
+        return np.minimum(*sides)
 
 
 ROBOT = RobotCfg()

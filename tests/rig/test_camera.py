@@ -52,11 +52,12 @@ def test_ready_made_rigs():
     assert math.acos(d[0] @ d[-1]) == pytest.approx(math.radians(130.0) - pixel, abs=pixel / 5)
     assert [round(math.degrees(c.yaw)) for c in FISHEYE_RIG.cameras] == [0, -90, 180, 90]
     assert [round(math.degrees(c.yaw)) for c in DEPTH_RIG.cameras] == [0, -90, 180, 90]
-    lens, half_row = DEPTH_RIG.cameras[0].lens, math.radians(52.0 / 16)
-    elevation = np.arcsin(lens.directions(np.full(8, 16.0), np.arange(8) + 0.5)[:, 2])
+    lens, rows = DEPTH_RIG.cameras[0].lens, DEPTH_RIG.height
+    half_row = math.radians(52.0 / 2 / rows)
+    elevation = np.arcsin(lens.directions(np.full(rows, DEPTH_RIG.width / 2), np.arange(rows) + 0.5)[:, 2])
     assert elevation[0] == pytest.approx(math.radians(14.0) - half_row)
     assert elevation[-1] == pytest.approx(math.radians(-38.0) + half_row)
-    edges = lens.directions(np.array([0.0, 32.0]), np.full(2, lens.cy))
+    edges = lens.directions(np.array([0.0, DEPTH_RIG.width]), np.full(2, lens.cy))
     np.testing.assert_allclose(np.arctan2(edges[:, 1], edges[:, 0]), [math.pi / 4, -math.pi / 4], atol=1e-12)
 
 

@@ -28,9 +28,9 @@ def test_random_steps_are_finite_and_move_the_robot(driven, task, num_envs):
     row = driven[task, num_envs]
     assert row["finite"]
     assert row["shapes"] == {
-        "panorama": [num_envs, 128, 10],
+        "panorama": [num_envs, 256, 6],
         "state": [num_envs, 20],
-        "scan": [num_envs, 128],
+        "scan": [num_envs, 256],
         "privileged": [num_envs, 43],
     }
     assert row["terms"] == {"rewards": num_envs, "done": [num_envs]}

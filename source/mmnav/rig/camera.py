@@ -208,7 +208,7 @@ def fisheye_rig(width: int = 128, height: int = 128) -> RigCfg:
     return RigCfg(cameras=tuple(cameras), width=width, height=height)
 
 
-def depth_rig(width: int = 32, height: int = 8) -> RigCfg:
+def depth_rig(width: int = 64, height: int = 4) -> RigCfg:
     """The privileged experts' rig: a panorama in four views F, R, B, L from one point 0.40 m above the ground.
 
     Each view spans exactly 90 degrees along its horizon, so that F | R | B | L joined along the width is one clockwise

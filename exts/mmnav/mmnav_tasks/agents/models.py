@@ -45,9 +45,9 @@ class PanoramaModel(MLPModel):
         activation="elu",
         obs_normalization=False,
         distribution_cfg=None,
-        channels=(16, 16),
-        kernels=(8, 4),
-        strides=(4, 4),
+        channels=(16, 32),
+        kernels=(16, 4),
+        strides=(8, 4),
     ):
         columns, features = obs["panorama"].shape[1:]
         for stride in strides:

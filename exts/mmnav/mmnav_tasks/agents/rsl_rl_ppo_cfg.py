@@ -11,11 +11,11 @@ class PanoramaModelCfg(RslRlMLPModelCfg):
     """Settings of :class:`mmnav_tasks.agents.models.PanoramaModel`."""
 
     class_name: str = "mmnav_tasks.agents.models:PanoramaModel"
-    channels: tuple[int, ...] = (16, 16)
+    channels: tuple[int, ...] = (16, 32)
     """Output channels of the convolutions."""
-    kernels: tuple[int, ...] = (8, 4)
+    kernels: tuple[int, ...] = (16, 4)
     """Their kernels [columns]."""
-    strides: tuple[int, ...] = (4, 4)
+    strides: tuple[int, ...] = (8, 4)
     """Their strides [columns]."""
 
 
@@ -28,7 +28,7 @@ class ExpertPPOCfg(RslRlOnPolicyRunnerCfg):
 
     seed = 1
     num_steps_per_env = 24
-    max_iterations = 600
+    max_iterations = 800
     save_interval = 50
     experiment_name = "mmnav"
     obs_groups = {"actor": ["panorama", "state"], "critic": ["scan", "state", "privileged"]}

@@ -7,8 +7,8 @@ from isaaclab.managers import ManagerTermBase, ObservationTermCfg
 
 
 def encode_depth(depth: torch.Tensor) -> torch.Tensor:
-    """Maps depth [m] so that what is near spreads out: 1 / (d + 0.3) - 0.6."""
-    return torch.reciprocal(depth + 0.3).sub_(0.6)
+    """Maps depth [m] so that a centimetre counts near by and a metre far away: -log(d + 0.05 m) / 2."""
+    return torch.log(depth + 0.05).mul_(-0.5)
 
 
 def panorama(env) -> torch.Tensor:
@@ -19,12 +19,12 @@ def panorama(env) -> torch.Tensor:
         velocity [m/s] of the surface that its nearest pixel hits, in the base's frame; 0 for what stands still.
     """
     world = env.world
-    return torch.cat([encode_depth(world.depth), world.surface_velocity], dim=1).transpose(1, 2).contiguous()
+    return torch.cat([encode_depth(world.free_depth), world.surface_velocity], dim=1).transpose(1, 2).contiguous()
 
 
 def scan(env) -> torch.Tensor:
     """Encoded depth of each column's nearest pixel, shape [E, 4 W]."""
-    return encode_depth(env.world.nearest_depth)
+    return encode_depth(env.world.free_depth.amin(dim=1))
 
 
 def goal(env) -> torch.Tensor:

@@ -152,7 +152,7 @@ class NavigationEnvCfg(ManagerBasedRLEnvCfg):
     """Seeds of the envs' layouts, one each, for evaluation; an endless stream of fresh ones if None."""
     geodesic_progress: bool = False
     """Whether progress counts along the shortest way past the static obstacles instead of straight to the goal."""
-    depth_views: tuple[int, int] = (32, 8)
+    depth_views: tuple[int, int] = (64, 4)
     """Width and height of each of the four depth views [px]."""
 
     scene: NavigationSceneCfg = NavigationSceneCfg(num_envs=512, env_spacing=ENV_SPACING)

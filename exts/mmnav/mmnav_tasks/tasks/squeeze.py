@@ -15,6 +15,7 @@ from .navigation import NavigationEnvCfg, RewardsCfg
 class SqueezeRewardsCfg(RewardsCfg):
     """Nose first: wide gaps at the beginning of the curriculum can be backed through just as well."""
 
+    collision = RewardTermCfg(func=mdp.rewards.collision, weight=-8.0)
     backward = RewardTermCfg(func=mdp.rewards.backward, weight=-0.6)
 
 
