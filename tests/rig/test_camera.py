@@ -61,15 +61,22 @@ def test_ready_made_rigs():
     np.testing.assert_allclose(np.arctan2(edges[:, 1], edges[:, 0]), [math.pi / 4, -math.pi / 4], atol=1e-12)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (5, 3), (32, 8), (33, 17)])
+@pytest.mark.parametrize(("width", "height"), [(4, 4), (5, 9), (32, 8), (33, 17), (80, 20)])
 def test_pyramids_hold_their_rays(width, height):
-    """Every ray of a tile is inside its four planes and every ray of a view inside the view's, in float32."""
+    """Every ray is inside its tile's column and row, its block's, and its view, in float32."""
     cfg = RigCfg((CameraCfg(replace(LENS, cx=width / 2, cy=height / 2, fx=30.0, fy=15.0)),), width, height)
     tables = rig_tables(cfg)
-    tiles = tables.rays[0]  # (T, 3, 16)
-    planes = tables.tile_planes[0].transpose(0, 3, 1, 2).reshape(-1, 4, 3)[: len(tiles)]
-    assert (np.einsum("tpj,tjr->tpr", planes, tiles) > 0.0).all()
-    assert (np.einsum("pj,tjr->tpr", tables.view_planes[0], tiles) > 0.0).all()
+    there = (tables.corners + 4 <= (height, width)).all(-1)  # whole tiles
+    for tile in np.flatnonzero(there):
+        fence, rays = tables.block_fences[0, tile // 16], tables.rays[0, tile]  # (3, 16) each
+        row, column = divmod(tile % 16, 4)
+        planes = fence[:, [2 * column, 2 * column + 1, 8 + 2 * row, 9 + 2 * row]]
+        assert (planes.T @ rays > 0.0).all()
+        assert (tables.view_planes[0] @ rays > 0.0).all()
+        patch, block = np.argwhere(tables.patch_blocks == tile // 16)[0]
+        row, column = divmod(block, 4)
+        planes = tables.patch_fences[0, patch][:, [2 * column, 2 * column + 1, 8 + 2 * row, 9 + 2 * row]]
+        assert (planes.T @ rays > 0.0).all()
 
 
 @pytest.mark.parametrize(

@@ -18,4 +18,4 @@ def test_kernels_compile_with_nvrtc(arch, tmp_path):
         pytest.skip(f"NVRTC does not know sm_{arch}")
     wp.compile_aot_module(wp.get_module(kernels.__name__), device=None, arch=arch, module_dir=tmp_path, use_ptx=False)
     cubin = next(Path(tmp_path).rglob("*.cubin")).read_bytes()
-    assert all(name.encode() in cubin for name in ("place_views", "mask_tiles", "trace_pixels"))
+    assert all(name.encode() in cubin for name in ("place_views", "mask_patches", "trace_pixels"))

@@ -27,7 +27,8 @@ def _render(rig: Rig, *args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _uncull(rig: Rig) -> None:
     """Null planes hold everything, so that every primitive in range becomes a candidate everywhere."""
-    rig._constants["tile_planes"].zero_()
+    rig._constants["block_fences"].zero_()
+    rig._constants["patch_fences"].zero_()
     rig._constants["view_planes"].zero_()
 
 
@@ -57,7 +58,7 @@ def test_range_culling_changes_no_pixel(device, worlds, poses):
     assert _bits(near.masks).sum() < 0.95 * _bits(far.masks).sum()
 
 
-@pytest.mark.parametrize("fault", ["bit", "tile_planes", "view_planes"])
+@pytest.mark.parametrize("fault", ["bit", "block_fences", "patch_fences", "view_planes"])
 def test_a_wrong_mask_is_noticed(fault, device, worlds, poses):
     """Dropping one bit of 64, or tipping the planes a little inward, changes pixels: the check has teeth."""
     scene, pose = worlds(64, 40, seed=1).to(device), poses(64, seed=1)
@@ -69,8 +70,8 @@ def test_a_wrong_mask_is_noticed(fault, device, worlds, poses):
     else:
         planes = rig._constants[fault]
         # Opposite normals sum to a vector along the axis; taking some of it away tips both inward.
-        side = 1 if fault == "view_planes" else 2
-        opposite = planes.unflatten(side, (2, 2)).flip(side + 1).flatten(side, side + 1)
+        side = 1 if fault == "view_planes" else 3
+        opposite = planes.unflatten(side, (planes.shape[side] // 2, 2)).flip(side + 1).flatten(side, side + 1)
         planes -= 0.05 * (planes + opposite)
         rig._run(["place", "mask", "trace"])
     assert 0.0 < (rig.depth != expected).float().mean() < 0.1

@@ -1,6 +1,6 @@
 """The rig's Warp kernels: thin shells round the stages of rig_core.h.
 
-On a CPU a task is a whole view and loops over its tiles, 16 lanes at a time; on a GPU it is one tile or one pixel. All
+On a CPU a task is a whole view and loops over it, 16 lanes at a time; on a GPU it is one patch or one pixel. All
 arrays are flat, so that the C++ core sees plain pointers; their layouts are documented in renderer.py and tables.py.
 """
 
@@ -81,20 +81,21 @@ def place_views(
 
 @wp.func_native("""
     using namespace mmnav_rig;
-    const size_t blocks = (tiles + BLOCK - 1) / BLOCK;
-    for (int first = task * share; first < (task + 1) * share && first < tiles; first += LANES)
-        mask_tiles(((const View*)view.data)[v], (const ViewGeom*)geom.data + size_t(v) * geoms,
-                   planes.data + (v % cameras) * blocks * (PLANES * 3 * BLOCK), first, tiles,
-                   (u64*)mask_out.data + size_t(v) * tiles);
+    const size_t c = v % cameras;
+    mask_patch(((const View*)view.data)[v], (const ViewGeom*)geom.data + size_t(v) * geoms,
+               patch_fences.data + (c * patches + patch) * FENCE, block_fences.data + c * blocks * FENCE,
+               patch_blocks.data + patch * BLOCK, (u64*)mask_out.data + size_t(v) * blocks * BLOCK);
 """)
-def _mask_tiles(
+def _mask_patch(
     v: int,
-    task: int,
-    share: int,
+    patch: int,
     cameras: int,
     geoms: int,
-    tiles: int,
-    planes: wp.array(dtype=float),
+    patches: int,
+    blocks: int,
+    patch_fences: wp.array(dtype=float),
+    block_fences: wp.array(dtype=float),
+    patch_blocks: wp.array(dtype=int),
     view: wp.array(dtype=float),
     geom: wp.array(dtype=float),
     mask_out: wp.array(dtype=wp.int64),
@@ -102,20 +103,25 @@ def _mask_tiles(
 
 
 @wp.kernel
-def mask_tiles(
+def mask_patches(
     first_view: int,
-    share: int,
     cameras: int,
     geoms: int,
-    tiles: int,
-    planes: wp.array(dtype=float),
+    patches: int,
+    blocks: int,
+    patch_fences: wp.array(dtype=float),
+    block_fences: wp.array(dtype=float),
+    patch_blocks: wp.array(dtype=int),
     view: wp.array(dtype=float),
     geom: wp.array(dtype=float),
     mask_out: wp.array(dtype=wp.int64),
 ):
-    """Candidate masks: ``share`` tiles a task."""
-    v, task = wp.tid()
-    _mask_tiles(first_view + v, task, share, cameras, geoms, tiles, planes, view, geom, mask_out)
+    """Candidate masks: one patch of one view a task."""
+    v, patch = wp.tid()
+    _mask_patch(
+        first_view + v, patch, cameras, geoms, patches, blocks, patch_fences, block_fences, patch_blocks, view, geom,
+        mask_out,
+    )  # fmt: skip
 
 
 @wp.func_native("""
@@ -129,9 +135,11 @@ def mask_tiles(
     const int last = tiles * TILE_PIXELS;
     for (int pixel = task * share; pixel < (task + 1) * share && pixel < last; pixel += LANES) {
         if (with_index)
-            trace_pixels<true>(seen, records, masks, directions, pixel, width, height, range, ground, depth, index);
+            trace_pixels<true>(seen, records, masks, directions, corners.data, pixel, width, height, range, ground,
+                               depth, index);
         else
-            trace_pixels<false>(seen, records, masks, directions, pixel, width, height, range, ground, depth, index);
+            trace_pixels<false>(seen, records, masks, directions, corners.data, pixel, width, height, range, ground,
+                                depth, index);
     }
 """)
 def _trace_pixels(
@@ -147,6 +155,7 @@ def _trace_pixels(
     ground: bool,
     with_index: bool,
     rays: wp.array(dtype=float),
+    corners: wp.array(dtype=int),
     view: wp.array(dtype=float),
     geom: wp.array(dtype=float),
     mask: wp.array(dtype=wp.int64),
@@ -168,6 +177,7 @@ def trace_pixels(
     ground: bool,
     with_index: bool,
     rays: wp.array(dtype=float),
+    corners: wp.array(dtype=int),
     view: wp.array(dtype=float),
     geom: wp.array(dtype=float),
     mask: wp.array(dtype=wp.int64),
@@ -177,6 +187,6 @@ def trace_pixels(
     """Depth, and the index of what is hit if asked: ``share`` pixels, in tile order, a task."""
     v, task = wp.tid()
     _trace_pixels(
-        first_view + v, task, share, cameras, geoms, tiles, width, height, range, ground, with_index, rays, view, geom,
-        mask, depth_out, index_out,
+        first_view + v, task, share, cameras, geoms, tiles, width, height, range, ground, with_index, rays, corners,
+        view, geom, mask, depth_out, index_out,
     )  # fmt: skip

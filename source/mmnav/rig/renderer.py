@@ -12,7 +12,7 @@ import warp as wp
 from ..scenes.batch import SceneBatch
 from . import kernels
 from .camera import RigCfg
-from .tables import TILE, rig_tables
+from .tables import BLOCK, TILE, rig_tables
 
 NOTHING, GROUND = -1, -2
 """Values of :attr:`Rig.geom` where a ray meets no primitive: nothing within range, or the ground."""
@@ -22,6 +22,7 @@ _CHUNK_RECORDS = 8192
 """Primitive records (64 bytes) of the views that one CPU thread takes at a time: they stay in its cache."""
 
 _STAGES = ("place", "mask", "trace")
+_CONSTANTS = ("rays", "corners", "block_fences", "patch_fences", "patch_blocks", "view_planes", "mounts", "half_pitch")
 
 
 class Rig:
@@ -71,11 +72,12 @@ class Rig:
             "robot_orientation": empty(env_count, 4),
             "geom_position": empty(env_count, geom_count, 3),
         }
-        self._constants = {n: constant(n) for n in ("rays", "tile_planes", "view_planes", "mounts", "half_pitch")}
+        self._constants = {n: constant(n) for n in _CONSTANTS}
         self._views = empty(view_count, kernels.VIEW_FLOATS)
         self._records = empty(view_count, geom_count, kernels.GEOM_FLOATS)
         self.masks = empty(env_count, camera_count, tile_count, dtype=torch.int64)
-        """Candidate primitives of every 4x4-pixel tile as bits, shape [E, C, T], int64; tiles go row by row."""
+        """Candidate primitives of every 4x4-pixel tile as bits, shape [E, C, T], int64; see
+        :attr:`RigTables.corners` for their places."""
         self.depth = empty(env_count, camera_count, cfg.height, cfg.width)
         """Depth [m] of the last call, shape [E, C, H, W]."""
         self.geom = empty(*self.depth.shape, dtype=torch.int32) if geom_ids else None
@@ -132,7 +134,8 @@ class Rig:
         cfg, scene, tables = self.cfg, self._scene, self._tables
         cameras, geoms, tiles = len(cfg.cameras), scene.geom_count, tables.tile_count
         pixels = tiles * TILE * TILE
-        tile_share, pixel_share = (tiles, pixels) if on_cpu else (1, 1)
+        blocks, patches = tiles // BLOCK, len(tables.patch_blocks)
+        pixel_share = pixels if on_cpu else 1
 
         def flat(tensor: torch.Tensor, name: str = "") -> wp.array:
             if not tensor.is_contiguous():
@@ -157,16 +160,18 @@ class Rig:
             [views, records],
         )
         mask = record(
-            kernels.mask_tiles,
-            (view_count, -(-tiles // tile_share)),
-            [first_view, tile_share, cameras, geoms, tiles, constants["tile_planes"], views, records],
+            kernels.mask_patches,
+            (view_count, patches),
+            [first_view, cameras, geoms, patches, blocks]
+            + [constants[n] for n in ("patch_fences", "block_fences", "patch_blocks")]
+            + [views, records],
             [masks],
         )
         trace = record(
             kernels.trace_pixels,
             (view_count, -(-pixels // pixel_share)),
             [first_view, pixel_share, cameras, geoms, tiles, cfg.width, cfg.height, cfg.max_range, cfg.ground]
-            + [self.geom is not None, constants["rays"], views, records, masks],
+            + [self.geom is not None, constants["rays"], constants["corners"], views, records, masks],
             [depth, index],
         )
         return {"place": place, "mask": mask, "trace": trace}

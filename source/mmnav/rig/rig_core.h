@@ -6,8 +6,9 @@
 //
 // Three stages, each a plain function over one view (= one camera of one env):
 //   place_view   brings every primitive into the camera's frame (ViewGeom) and drops those out of range or sight;
-//   mask_tiles   finds, for each 4x4-pixel tile, the primitives that its rays could meet: one 64-bit word;
-//   trace_tiles  intersects each pixel's ray with the candidates of its tile.
+//   mask_patch   finds, for each 4x4-pixel tile, the primitives that its rays could meet: one 64-bit word. Images are
+//                cut up in steps of four, patch, block, tile, so that a primitive is tested only near where it is;
+//   trace_pixels intersects each pixel's ray with the candidates of its tile.
 // Later passes (colour, shadow) start from the Hit that trace_ray returns; nothing before it needs to change.
 //
 // Frames: x forward, y left, z up. A primitive's local frame is centred on it, with half extents h.
@@ -62,12 +63,19 @@ RIG_FN u64 bits_of(M m) {
     return bits;
 }
 RIG_FN int lowest_bit(u64 m) { return __builtin_ctzll(m); }
+RIG_FN M mask_of(unsigned bits) {
+    unsigned short b = (unsigned short)bits;
+    LaneBits lanes;
+    __builtin_memcpy(&lanes, &b, sizeof(b));
+    return -__builtin_convertvector(lanes, I);
+}
 #endif
 
 constexpr int TILE = 4;                    // pixels along a tile's side
 constexpr int TILE_PIXELS = TILE * TILE;   // = lanes of a CPU vector
-constexpr int BLOCK = 16;                  // tiles of one block of tile planes, on every machine
-constexpr int PLANES = 4;                  // sides of a tile's pyramid
+constexpr int GRID = 4;                    // tiles along a block's side, and blocks along a patch's side
+constexpr int BLOCK = GRID * GRID;         // tiles of a block, blocks of a patch
+constexpr int PLANES = 4;                  // sides of a view's pyramid
 constexpr int NOTHING = -1, GROUND = -2;   // geom index of a ray that meets no primitive
 constexpr float FAR = 1e30f;
 constexpr float SLACK = 1e-4f;             // [m] a primitive this far outside a plane still counts as inside
@@ -229,29 +237,73 @@ RIG_FN void place_view(const float* robot_position, const float* robot_orientati
 // Stage 2: candidate masks
 // ---------------------------------------------------------------------------------------------------------------
 
-// Masks of the LANES tiles from `first` on. `planes` holds blocks [PLANES][xyz][BLOCK] of inward unit normals.
-RIG_FN void mask_tiles(const View& view, const ViewGeom* geoms, const float* planes, int first, int tile_count,
-                       u64* masks_out) {
-    const float* block = planes + (first / BLOCK) * (PLANES * 3 * BLOCK);
-    V3 n[PLANES];
-    for (int p = 0; p < PLANES; ++p)
-        n[p] = {load(block + (3 * p) * BLOCK, first % BLOCK), load(block + (3 * p + 1) * BLOCK, first % BLOCK),
-                load(block + (3 * p + 2) * BLOCK, first % BLOCK)};
+// A fence is the sixteen planes [xyz][16] round the columns (two each) and the rows (two each) of a 4x4 grid of cells:
+// tiles of a block, or blocks of a patch. A primitive may reach into a cell if it may reach into its column and its row.
+constexpr int FENCE = 3 * BLOCK;
+
+#if defined(__CUDACC__)
+RIG_FN bool inside_fence(const ViewGeom& g, const float* fence, int plane) {
+    V3 n = {fence[plane], fence[BLOCK + plane], fence[2 * BLOCK + plane]};
+    return inside_plane(g.rotation, g.origin, g.half, n);
+}
+RIG_FN unsigned cells_reached(const ViewGeom& g, const float* fence) {
+    unsigned columns = 0, cells = 0;
+    for (int i = 0; i < GRID; ++i)
+        if (inside_fence(g, fence, 2 * i) && inside_fence(g, fence, 2 * i + 1)) columns |= 1u << i;
+    for (int j = 0; j < GRID && columns; ++j)
+        if (inside_fence(g, fence, 2 * (GRID + j)) && inside_fence(g, fence, 2 * (GRID + j) + 1))
+            cells |= columns << (GRID * j);
+    return cells;
+}
+#else
+RIG_FN unsigned cells_reached(const ViewGeom& g, const float* fence) {
+    V3 n = {load(fence, 0), load(fence + BLOCK, 0), load(fence + 2 * BLOCK, 0)};
+    unsigned in = (unsigned)bits_of(inside_plane(g.rotation, g.origin, g.half, n));
+    unsigned both = in & (in >> 1), columns = both & 0x55u, rows = (both >> 8) & 0x55u;  // line i at bit 2 i
+    columns = (columns & 0x11u) | ((columns & 0x44u) >> 1);
+    columns = (columns & 0x03u) | ((columns & 0x30u) >> 2);  // at bit i
+    rows = (rows & 0x05u) | ((rows & 0x50u) << 4);
+    rows = (rows & 0x0101u) | ((rows & 0x0404u) << 2);  // at bit 4 i
+    return columns * rows;
+}
+#endif
+
+// Masks of the tiles of one block.
+RIG_FN void mask_block(const ViewGeom* geoms, const float* fence, u64 candidates, u64* masks_out) {
+#if defined(__CUDACC__)
+    for (int i = 0; i < BLOCK; ++i) masks_out[i] = 0;
+    for (; candidates; candidates &= candidates - 1) {
+        int k = lowest_bit(candidates);
+        for (unsigned cells = cells_reached(geoms[k], fence); cells; cells &= cells - 1)
+            masks_out[lowest_bit(cells)] |= 1ull << k;
+    }
+#else
     I low = splat_int(0), high = splat_int(0);
-    for (u64 left = view.visible; left; left &= left - 1) {
-        int k = lowest_bit(left);
-        const ViewGeom& g = geoms[k];
-        M in = inside_plane(g.rotation, g.origin, g.half, n[0]) & inside_plane(g.rotation, g.origin, g.half, n[1]) &
-               inside_plane(g.rotation, g.origin, g.half, n[2]) & inside_plane(g.rotation, g.origin, g.half, n[3]);
-        I bit = RIG_SELECT(in, splat_int((int)(1u << (k & 31))), splat_int(0));
+    for (; candidates; candidates &= candidates - 1) {
+        int k = lowest_bit(candidates);
+        I bit = mask_of(cells_reached(geoms[k], fence)) & splat_int((int)(1u << (k & 31)));
         if (k < 32) low = low | bit;
         else high = high | bit;
     }
     int lows[LANES], highs[LANES];
     store(lows, low);
     store(highs, high);
-    for (int i = 0; i < LANES && first + i < tile_count; ++i)
-        masks_out[first + i] = (u64)(unsigned)lows[i] | ((u64)(unsigned)highs[i] << 32);
+    for (int i = 0; i < BLOCK; ++i) masks_out[i] = (u64)(unsigned)lows[i] | ((u64)(unsigned)highs[i] << 32);
+#endif
+}
+
+// Masks of the tiles of all blocks of a patch.
+RIG_FN void mask_patch(const View& view, const ViewGeom* geoms, const float* patch_fence, const float* block_fences,
+                       const int* blocks, u64* masks_out) {
+    u64 candidates[BLOCK] = {};
+    for (u64 left = view.visible; left; left &= left - 1) {
+        int k = lowest_bit(left);
+        for (unsigned cells = cells_reached(geoms[k], patch_fence); cells; cells &= cells - 1)
+            candidates[lowest_bit(cells)] |= 1ull << k;
+    }
+    for (int i = 0; i < BLOCK; ++i)
+        if (blocks[i] >= 0)
+            mask_block(geoms, block_fences + blocks[i] * FENCE, candidates[i], masks_out + blocks[i] * BLOCK);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -378,11 +430,11 @@ RIG_FN Hit trace_ray(const View& view, const ViewGeom* geoms, u64 candidates, co
     return hit;
 }
 
-// Writes LANES pixels, the first of which is `pixel` in tile order, to an image of rows.
+// Writes LANES pixels, the first of which is `pixel` in tile order, to an image of rows. `corner` is the row and the
+// column of their tile's first pixel.
 template <class T, class V>
-RIG_FN void store_pixels(T* image, V values, int pixel, int width, int height) {
-    int across = (width + TILE - 1) / TILE, tile = pixel / TILE_PIXELS;
-    int row0 = (tile / across) * TILE, column0 = (tile % across) * TILE;
+RIG_FN void store_pixels(T* image, V values, int pixel, const int* corner, int width, int height) {
+    const int row0 = corner[0], column0 = corner[1];
     T lanes[LANES];
     store(lanes, values);
 #if !defined(__CUDACC__)
@@ -400,14 +452,17 @@ RIG_FN void store_pixels(T* image, V values, int pixel, int width, int height) {
 
 // Traces the LANES pixels from `pixel` on. `rays` holds tiles [xyz][TILE_PIXELS] of unit directions.
 template <bool GEOM>
-RIG_FN void trace_pixels(const View& view, const ViewGeom* geoms, const u64* masks, const float* rays, int pixel,
-                         int width, int height, float range, bool ground, float* depth_out, int* geom_out) {
+RIG_FN void trace_pixels(const View& view, const ViewGeom* geoms, const u64* masks, const float* rays,
+                         const int* corners, int pixel, int width, int height, float range, bool ground,
+                         float* depth_out, int* geom_out) {
     int tile = pixel / TILE_PIXELS, lane = pixel % TILE_PIXELS;
+    const int* corner = corners + 2 * tile;
+    if (corner[0] >= height || corner[1] >= width) return;
     const float* t = rays + tile * 3 * TILE_PIXELS;
     V3 ray = {load(t, lane), load(t + TILE_PIXELS, lane), load(t + 2 * TILE_PIXELS, lane)};
     Hit hit = trace_ray<GEOM>(view, geoms, masks[tile], ray, range, ground);
-    store_pixels(depth_out, hit.depth, pixel, width, height);
-    if (GEOM) store_pixels(geom_out, hit.geom, pixel, width, height);
+    store_pixels(depth_out, hit.depth, pixel, corner, width, height);
+    if (GEOM) store_pixels(geom_out, hit.geom, pixel, corner, width, height);
 }
 
 }  // namespace mmnav_rig

@@ -12,8 +12,11 @@ from .camera import RigCfg, pixel_pitch, rays
 TILE = 4
 """Pixels along a tile's side; TILE * TILE is a CPU vector's 16 lanes."""
 
-BLOCK = 16
-"""Tiles whose planes are stored together, one per lane."""
+GRID = 4
+"""Tiles along a block's side, and blocks along a patch's side: an image is cut up in steps of four."""
+
+BLOCK = GRID * GRID
+"""Tiles of a block; blocks of a patch."""
 
 _SLACK = 1e-4
 """Widening of every pyramid [rad], far above float32's rounding."""
@@ -28,8 +31,14 @@ class RigTables:
 
     rays: np.ndarray
     """Unit directions by tile, shape [C, T, 3, 16]; pixels past the image's edge repeat its last ones."""
-    tile_planes: np.ndarray
-    """Inward normals of each tile's pyramid, shape [C, ceil(T / 16), 4, 3, 16]; zero where there is no such plane."""
+    corners: np.ndarray
+    """Row and column of each tile's first pixel, shape [T, 2], int32; some tiles may lie past the image's edge."""
+    block_fences: np.ndarray
+    """Inward normals round each block's columns and rows of tiles, shape [C, B, 3, 16]; see :func:`_fences`."""
+    patch_fences: np.ndarray
+    """The same round a patch's columns and rows of blocks, shape [C, P, 3, 16]."""
+    patch_blocks: np.ndarray
+    """Index of a patch's blocks, row by row, shape [P, 16], int32; -1 for blocks past the image's edge."""
     view_planes: np.ndarray
     """Inward normals of each view's pyramid, shape [C, 4, 3]."""
     mounts: np.ndarray
@@ -45,12 +54,16 @@ class RigTables:
 
 def rig_tables(cfg: RigCfg) -> RigTables:
     """Computes the tables in float64."""
+    side = TILE * GRID * GRID
+    down, across = -(-cfg.height // side), -(-cfg.width // side)
+    pad = ((0, 0), (0, down * side - cfg.height), (0, across * side - cfg.width), (0, 0))
+    image = rays(cfg)
+    cells = _cells(np.pad(image, pad, constant_values=np.nan))  # (C, P, 16 blocks, 16 tiles, 16 pixels, 3)
+    place = np.stack(np.meshgrid(np.arange(down * side), np.arange(across * side), indexing="ij"), -1)[None]
+    corners = _cells(place)[0, ..., 0, :]  # (P, 16, 16, 2)
+    exists = (corners[:, :, 0] < (cfg.height, cfg.width)).all(-1)  # (P, 16)
+    blocks, filled = (c[:, exists] for c in (cells, _cells(np.pad(image, pad, mode="edge"))))
     camera_count = len(cfg.cameras)
-    by_tile = _by_tile(rays(cfg))  # (C, T, 16, 3)
-    tile_count = by_tile.shape[1]
-    blocks = -(-tile_count // BLOCK)
-    planes = np.zeros((camera_count, blocks * BLOCK, 4, 3))
-    planes[:, :tile_count] = _pyramids(by_tile.reshape(-1, TILE * TILE, 3)).reshape(camera_count, tile_count, 4, 3)
     half_pitch = np.array([pixel_pitch(c.lens, cfg.width, cfg.height) for c in cfg.cameras]) / 2.0 * _PITCH_MARGIN
     mounts = [np.concatenate([c.rotation.ravel(), c.position]) for c in cfg.cameras]
 
@@ -58,51 +71,87 @@ def rig_tables(cfg: RigCfg) -> RigTables:
         return np.ascontiguousarray(table, np.float32)
 
     return RigTables(
-        rays=pack(by_tile.swapaxes(2, 3)),
-        tile_planes=pack(planes.reshape(camera_count, blocks, BLOCK, 4, 3).transpose(0, 1, 3, 4, 2)),
-        view_planes=pack(_pyramids(by_tile.reshape(camera_count, -1, 3))),
+        rays=pack(filled.reshape(camera_count, -1, TILE * TILE, 3).swapaxes(2, 3)),
+        corners=np.ascontiguousarray(corners[exists].reshape(-1, 2), np.int32),
+        block_fences=pack(_fences(blocks).swapaxes(2, 3)),
+        patch_fences=pack(_fences(cells.reshape(*cells.shape[:3], -1, 3)).swapaxes(2, 3)),
+        patch_blocks=np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, -1).astype(np.int32),
+        view_planes=pack(_pyramids(image.reshape(camera_count, -1, 3))),
         mounts=pack(np.stack(mounts)),
         half_pitch=pack(half_pitch if cfg.conservative else np.zeros_like(half_pitch)),
     )
 
 
-def _by_tile(image: np.ndarray) -> np.ndarray:
-    """Cuts images [C, H, W, 3] into tiles [C, T, 16, 3], row by row, repeating edge pixels to fill the last ones."""
-    camera_count, height, width, _ = image.shape
-    image = np.pad(image, ((0, 0), (0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge")
-    rows, columns = image.shape[1] // TILE, image.shape[2] // TILE
-    tiles = image.reshape(camera_count, rows, TILE, columns, TILE, 3).swapaxes(2, 3)
-    return tiles.reshape(camera_count, rows * columns, TILE * TILE, 3)
+def _cells(image: np.ndarray) -> np.ndarray:
+    """Cuts images [C, H, W, D] into patches, blocks, tiles and pixels, each row by row: [C, P, 16, 16, 16, D]."""
+    count, height, width, depth = image.shape
+    side = TILE * GRID * GRID
+    cut = image.reshape(count, height // side, GRID, GRID, TILE, width // side, GRID, GRID, TILE, depth)
+    return cut.transpose(0, 1, 5, 2, 6, 3, 7, 4, 8, 9).reshape(count, -1, BLOCK, BLOCK, TILE * TILE, depth)
+
+
+def _axes(bundles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean directions of bundles of rays [..., R, 3], two side axes along the image, and whether there is a mean.
+
+    Rays that are NaN do not count.
+    """
+    real = np.isfinite(bundles[..., :1])
+    mean = np.where(real, bundles, 0.0).sum(-2) / np.maximum(real.sum(-2), 1)
+    size = np.linalg.norm(mean, axis=-1, keepdims=True)
+    mean = np.where(size > 1e-3, mean / np.maximum(size, 1e-3), [1.0, 0.0, 0.0])
+    # Side axes along the image: the camera's y axis, or z where the bundle looks along y.
+    up = np.where(np.abs(mean[..., 1:2]) < 0.9, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
+    side = up - (up * mean).sum(-1, keepdims=True) * mean
+    side /= np.linalg.norm(side, axis=-1, keepdims=True)
+    return mean, side, np.cross(mean, side), size[..., 0] > 1e-3
+
+
+def _wedges(bundles: np.ndarray, mean: np.ndarray, axis: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Two planes through the camera that hold each bundle between them, by the angle from ``mean`` towards ``axis``.
+
+    All rays between two angles less than pi apart lie inside the planes at those angles, whatever the other angle; a
+    bundle that is wider, or is not valid, gets null planes, which cull nothing.
+
+    Args:
+        bundles: Unit rays, or NaN where there is none, shape [..., R, 3].
+        mean: Unit directions, shape [..., 3].
+        axis: Unit directions at right angles to them, shape [..., 3].
+        valid: Shape [...].
+
+    Returns:
+        Inward unit normals, shape [..., 2, 3].
+    """
+    angle = np.arctan2((bundles * axis[..., None, :]).sum(-1), (bundles * mean[..., None, :]).sum(-1))
+    low = (np.where(np.isnan(angle), np.inf, angle).min(-1) - _SLACK)[..., None]
+    high = (np.where(np.isnan(angle), -np.inf, angle).max(-1) + _SLACK)[..., None]
+    some = low < high
+    low, high = np.where(some, low, 0.0), np.where(some, high, 0.0)
+    planes = np.stack([np.cos(low) * axis - np.sin(low) * mean, np.sin(high) * mean - np.cos(high) * axis], -2)
+    return np.where(((high - low < math.pi) & some & valid[..., None])[..., None], planes, 0.0)
 
 
 def _pyramids(bundles: np.ndarray) -> np.ndarray:
-    """Four planes through the camera round each bundle of rays.
+    """Four planes round each bundle of unit rays [N, R, 3]: inward unit normals, shape [N, 4, 3]."""
+    mean, side, other, valid = _axes(bundles)
+    return np.concatenate([_wedges(bundles, mean, axis, valid) for axis in (side, other)], 1)
 
-    The bundle is measured in two angles about its mean direction m: across, from m towards a first side axis, and
-    along, towards a second. All rays between two angles less than pi apart lie inside the planes at those angles,
-    whatever the other angle; a bundle that is wider, or has no mean direction, gets null planes, which cull nothing.
+
+def _fences(cells: np.ndarray) -> np.ndarray:
+    """Planes round the columns and the rows of a 4x4 grid of bundles: a cell's pyramid is its column's and its row's.
+
+    So sixteen planes serve sixteen cells, one vector operation on a CPU.
 
     Args:
-        bundles: Unit rays, shape [N, R, 3].
+        cells: Unit rays, shape [C, N, 16, ..., 3], the cells of each grid row by row.
 
     Returns:
-        Inward unit normals, shape [N, 4, 3].
+        Inward unit normals, shape [C, N, 16, 3]: two for each column, then two for each row.
     """
-    mean = bundles.mean(1)
-    size = np.linalg.norm(mean, axis=-1, keepdims=True)
-    mean = np.where(size > 1e-3, mean / np.maximum(size, 1e-3), [1.0, 0.0, 0.0])
-    # Side axes along the image: from the bundle's first ray to its last would be its diagonal, so take the camera's
-    # y axis, or z where the bundle looks along y.
-    up = np.where(np.abs(mean[:, 1:2]) < 0.9, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
-    side = up - (up * mean).sum(-1, keepdims=True) * mean
-    side /= np.linalg.norm(side, axis=-1, keepdims=True)
-    other = np.cross(mean, side)
-    planes = []
-    forward = np.einsum("nrj,nj->nr", bundles, mean)
-    for axis in (side, other):
-        angle = np.arctan2(np.einsum("nrj,nj->nr", bundles, axis), forward)
-        low, high = (angle.min(1) - _SLACK)[:, None], (angle.max(1) + _SLACK)[:, None]
-        valid = (high - low < math.pi) & (size > 1e-3)
-        planes.append(np.where(valid, np.cos(low) * axis - np.sin(low) * mean, 0.0))
-        planes.append(np.where(valid, np.sin(high) * mean - np.cos(high) * axis, 0.0))
-    return np.stack(planes, 1)
+    grid = cells.reshape(*cells.shape[:2], GRID, GRID, -1, 3)
+    mean, side, other, valid = _axes(cells.reshape(*cells.shape[:2], -1, 3))
+    fences = []
+    for lines, axis in ((grid.swapaxes(2, 3), side), (grid, other)):
+        bundles = lines.reshape(*cells.shape[:2], GRID, -1, 3)  # a line's cells together
+        along = (a[:, :, None] for a in (mean, axis, valid))
+        fences.append(_wedges(bundles, *along).reshape(*cells.shape[:2], 2 * GRID, 3))
+    return np.concatenate(fences, 2)
