@@ -1,15 +1,21 @@
 """What the robots' cameras see: rigs of fisheye and pinhole cameras, and their depth images."""
 
-from .camera import DEPTH_RIG, FISHEYE_RIG, CameraCfg, LensCfg, RigCfg, depth_rig, fisheye_rig
-from .renderer import GROUND, NOTHING, Rig
+from .camera import DEPTH_RIG, FISHEYE_RIG, CameraCfg, JitterCfg, LensCfg, RigCfg, depth_rig, fisheye_rig
+from .look import PLAIN_LIGHT, LookCfg
+from .renderer import GROUND, LABELS, NOTHING, Images, Rig
 
 __all__ = [
     "DEPTH_RIG",
     "FISHEYE_RIG",
     "GROUND",
+    "LABELS",
     "NOTHING",
+    "PLAIN_LIGHT",
     "CameraCfg",
+    "Images",
+    "JitterCfg",
     "LensCfg",
+    "LookCfg",
     "Rig",
     "RigCfg",
     "depth_rig",

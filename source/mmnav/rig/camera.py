@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..robot import ROBOT
+from ..scenes.draws import Draws
 
 LENS_MODELS = ("kannala_brandt", "pinhole")
 """Lens models: a fisheye with an odd polynomial of the angle (equidistant if it has no coefficients), and a pinhole."""
@@ -123,6 +124,39 @@ class CameraCfg:
 
 
 @dataclass(frozen=True)
+class JitterCfg:
+    """How far each world's cameras are from their nominal ones; all by the world's seed.
+
+    Poses are drawn for every camera of every world. Intrinsics come from a bank of :attr:`lenses` lenses a camera, the
+    first of which is the nominal one, so that tables of rays stay few.
+    """
+
+    position: float = 0.01
+    """Largest displacement along each axis [m]."""
+    rotation: float = 0.02
+    """Largest turn about each axis [rad]."""
+    focal: float = 0.02
+    """Largest change of the focal lengths, as a share."""
+    center: float = 0.01
+    """Largest shift of the optical axis, as a share of the image's width and height."""
+    lenses: int = 16
+    """Lenses in the bank."""
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ValueError: If one is impossible; the message names the field and the value.
+        """
+        for name in ("position", "rotation", "focal", "center"):
+            value = getattr(self, name)
+            if not 0.0 <= value < 0.5:
+                raise ValueError(f"JitterCfg.{name} is {value}; it must lie in [0, 0.5).")
+        if not 1 <= self.lenses <= 256:
+            raise ValueError(f"JitterCfg.lenses is {self.lenses}; it must lie between 1 and 256.")
+
+
+@dataclass(frozen=True)
 class RigCfg:
     """Cameras that see together, at one resolution."""
 
@@ -146,6 +180,10 @@ class RigCfg:
     axes: seen broadside, their surface is nearer by less than rho D. As rho is below 0.5, a camera outside of a
     primitive stays outside.
     """
+    samples: int = 1
+    """Rays a pixel: 1, 2 or 4. Colour is their mean, depth the least: so a stick thinner than a pixel does not flicker."""
+    jitter: JitterCfg | None = None
+    """Randomisation of poses and lenses; none if None."""
 
     def __post_init__(self) -> None:
         """Checks the values, and that every lens reaches its whole image.
@@ -159,6 +197,8 @@ class RigCfg:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"RigCfg.{name} is {value}; an image has a whole, positive number of pixels.")
+        if self.samples not in _OFFSETS:
+            raise ValueError(f"RigCfg.samples is {self.samples}; it must be one of {', '.join(map(str, _OFFSETS))}.")
         if not (math.isfinite(self.max_range) and self.max_range > 0.0):
             raise ValueError(f"RigCfg.max_range is {self.max_range}; it must be a positive number of metres.")
         for index, camera in enumerate(self.cameras):
@@ -174,10 +214,76 @@ class RigCfg:
                 )
 
 
+_OFFSETS = {
+    1: ((0.0, 0.0),),
+    2: ((-0.25, -0.25), (0.25, 0.25)),
+    4: ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125)),
+}
+"""Where in a pixel its rays are [pixels], from its centre."""
+
+
 def rays(cfg: RigCfg) -> np.ndarray:
     """Unit directions of all pixels' centres in their cameras' frames, shape [C, H, W, 3], float64."""
     u, v = np.meshgrid(np.arange(cfg.width) + 0.5, np.arange(cfg.height) + 0.5)
     return np.stack([camera.lens.directions(u, v) for camera in cfg.cameras])
+
+
+def lens_bank(cfg: RigCfg) -> list[LensCfg]:
+    """The lenses that a rig's cameras may have: L for each camera, camera by camera, the nominal ones first."""
+    if cfg.jitter is None:
+        return [camera.lens for camera in cfg.cameras]
+    bank, rng = [], np.random.default_rng(0)
+    for camera in cfg.cameras:
+        lens = camera.lens
+        for draw in rng.uniform(-1.0, 1.0, (cfg.jitter.lenses, 4)) * (np.arange(cfg.jitter.lenses) > 0)[:, None]:
+            focal, center = 1.0 + cfg.jitter.focal * draw[:2], cfg.jitter.center * draw[2:]
+            fx, fy = lens.fx * focal[0], lens.fy * focal[1]
+            cx, cy = lens.cx + cfg.width * center[0], lens.cy + cfg.height * center[1]
+            bank.append(replace(lens, fx=float(fx), fy=float(fy), cx=float(cx), cy=float(cy)))
+    return bank
+
+
+def sample_rays(cfg: RigCfg) -> np.ndarray:
+    """Unit directions of all rays of all lenses of the bank, shape [lenses, samples, H, W, 3], float64."""
+    u, v = np.meshgrid(np.arange(cfg.width) + 0.5, np.arange(cfg.height) + 0.5)
+    return np.stack(
+        [[lens.directions(u + du, v + dv) for du, dv in _OFFSETS[cfg.samples]] for lens in lens_bank(cfg)]
+    )
+
+
+def place_cameras(cfg: RigCfg, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Poses and lenses of every world's cameras, by the worlds' seeds alone.
+
+    Args:
+        cfg: The rig.
+        seeds: Seeds of E worlds, shape [E].
+
+    Returns:
+        Robot-from-camera rotations by rows, then positions [m], shape [E, C, 12]; and indices into the bank of lenses,
+        shape [E, C].
+    """
+    count = len(cfg.cameras)
+    rotation = np.stack([camera.rotation for camera in cfg.cameras])[None]
+    position = np.array([camera.position for camera in cfg.cameras], dtype=float)[None]
+    lens = np.broadcast_to(np.arange(count) * (cfg.jitter.lenses if cfg.jitter else 1), (len(seeds), count))
+    if cfg.jitter is not None:
+        draws = Draws(seeds, "cameras")
+        position = position + draws.uniform(-cfg.jitter.position, cfg.jitter.position, count, 3)
+        x, y, z = np.moveaxis(draws.uniform(-cfg.jitter.rotation, cfg.jitter.rotation, count, 3), -1, 0)
+        rotation = rotation @ _small_turn(x, y, z)
+        lens = lens + draws.integers(0, cfg.jitter.lenses, count)
+    shape = (len(seeds), count)
+    rows = np.broadcast_to(rotation.reshape(-1, count, 9), (*shape, 9))
+    return np.concatenate([rows, np.broadcast_to(position, (*shape, 3))], -1), np.array(lens)
+
+
+def _small_turn(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Rotation matrices [..., 3, 3] of rotation vectors (x, y, z) [rad] (Rodrigues)."""
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+    angle = np.sqrt(x * x + y * y + z * z)[..., None, None]
+    safe = np.maximum(angle, 1e-9)
+    return np.eye(3) + np.sin(safe) / safe * cross + (1.0 - np.cos(safe)) / safe**2 * (cross @ cross)
 
 
 def pixel_pitch(lens: LensCfg, width: int, height: int) -> tuple[float, float]:

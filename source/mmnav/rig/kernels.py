@@ -1,4 +1,4 @@
-"""The rig's Warp kernels: thin shells round the stages of rig_core.h.
+"""The rig's Warp kernels: thin shells round the stages of rig_core.h and rig_shade.h.
 
 On a CPU a task is a whole view and loops over it, 16 lanes at a time; on a GPU it is one patch or one pixel. All
 arrays are flat, so that the C++ core sees plain pointers; their layouts are documented in renderer.py and tables.py.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import warp as wp
 
-_CORE = Path(__file__).with_name("rig_core.h").read_text()
+_CORE = "\n".join(Path(__file__).with_name(name).read_text() for name in ("rig_core.h", "rig_shade.h"))
 
 wp.set_module_options(
     {
@@ -25,13 +25,19 @@ VIEW_FLOATS = 16
 GEOM_FLOATS = 16
 """Size of a ViewGeom record."""
 
+LOOK_FLOATS, PAINT_FLOATS, CASTER_FLOATS = 32, 12, 20
+"""Sizes of Look, Paint and Caster records."""
+
+SUN_WORDS = 6 + 2 * 64
+"""Size of a SunTable record [64-bit words]."""
+
 
 @wp.func_native("""
     using namespace mmnav_rig;
-    const size_t e = v / cameras, c = v % cameras, g = e * geoms;
-    place_view(robot_position.data + 3 * e, robot_orientation.data + 4 * e, mounts.data + 12 * c,
-               planes.data + 3 * PLANES * c, kind.data + g, position.data + 3 * g, orientation.data + 4 * g,
-               size.data + 3 * g, geoms, range, half_pitch.data[2 * c], half_pitch.data[2 * c + 1],
+    const size_t e = v / cameras, l = lens.data[v], g = e * geoms;
+    place_view(robot_position.data + 3 * e, robot_orientation.data + 4 * e, mounts.data + 12 * size_t(v),
+               planes.data + 3 * PLANES * l, kind.data + g, position.data + 3 * g, orientation.data + 4 * g,
+               size.data + 3 * g, geoms, range, half_pitch.data[2 * l], half_pitch.data[2 * l + 1],
                (View*)view_out.data + v, (ViewGeom*)geom_out.data + size_t(v) * geoms);
 """)
 def _place_view(
@@ -39,6 +45,7 @@ def _place_view(
     cameras: int,
     geoms: int,
     range: float,
+    lens: wp.array(dtype=int),
     mounts: wp.array(dtype=float),
     planes: wp.array(dtype=float),
     half_pitch: wp.array(dtype=float),
@@ -59,6 +66,7 @@ def place_views(
     cameras: int,
     geoms: int,
     range: float,
+    lens: wp.array(dtype=int),
     mounts: wp.array(dtype=float),
     planes: wp.array(dtype=float),
     half_pitch: wp.array(dtype=float),
@@ -74,25 +82,25 @@ def place_views(
     """Places views: one task a view."""
     v = first_view + wp.tid()
     _place_view(
-        v, cameras, geoms, range, mounts, planes, half_pitch, robot_position, robot_orientation, kind, position,
+        v, cameras, geoms, range, lens, mounts, planes, half_pitch, robot_position, robot_orientation, kind, position,
         orientation, size, view_out, geom_out,
     )  # fmt: skip
 
 
 @wp.func_native("""
     using namespace mmnav_rig;
-    const size_t c = v % cameras;
+    const size_t l = lens.data[v];
     mask_patch(((const View*)view.data)[v], (const ViewGeom*)geom.data + size_t(v) * geoms,
-               patch_fences.data + (c * patches + patch) * FENCE, block_fences.data + c * blocks * FENCE,
+               patch_fences.data + (l * patches + patch) * FENCE, block_fences.data + l * blocks * FENCE,
                patch_blocks.data + patch * BLOCK, (u64*)mask_out.data + size_t(v) * blocks * BLOCK);
 """)
 def _mask_patch(
     v: int,
     patch: int,
-    cameras: int,
     geoms: int,
     patches: int,
     blocks: int,
+    lens: wp.array(dtype=int),
     patch_fences: wp.array(dtype=float),
     block_fences: wp.array(dtype=float),
     patch_blocks: wp.array(dtype=int),
@@ -105,10 +113,10 @@ def _mask_patch(
 @wp.kernel
 def mask_patches(
     first_view: int,
-    cameras: int,
     geoms: int,
     patches: int,
     blocks: int,
+    lens: wp.array(dtype=int),
     patch_fences: wp.array(dtype=float),
     block_fences: wp.array(dtype=float),
     patch_blocks: wp.array(dtype=int),
@@ -119,7 +127,7 @@ def mask_patches(
     """Candidate masks: one patch of one view a task."""
     v, patch = wp.tid()
     _mask_patch(
-        first_view + v, patch, cameras, geoms, patches, blocks, patch_fences, block_fences, patch_blocks, view, geom,
+        first_view + v, patch, geoms, patches, blocks, lens, patch_fences, block_fences, patch_blocks, view, geom,
         mask_out,
     )  # fmt: skip
 
@@ -129,31 +137,33 @@ def mask_patches(
     const View& seen = ((const View*)view.data)[v];
     const ViewGeom* records = (const ViewGeom*)geom.data + size_t(v) * geoms;
     const u64* masks = (const u64*)mask.data + size_t(v) * tiles;
-    const float* directions = rays.data + size_t(v % cameras) * tiles * (3 * TILE_PIXELS);
+    const size_t stride = size_t(tiles) * (3 * TILE_PIXELS);
+    const float* directions = rays.data + size_t(lens.data[v]) * samples * stride;
     float* depth = depth_out.data + size_t(v) * width * height;
     int* index = index_out.data + size_t(v) * width * height;
     const int last = tiles * TILE_PIXELS;
     for (int pixel = task * share; pixel < (task + 1) * share && pixel < last; pixel += LANES) {
         if (with_index)
-            trace_pixels<true>(seen, records, masks, directions, corners.data, pixel, width, height, range, ground,
-                               depth, index);
+            trace_pixels<true>(seen, records, masks, directions, samples, stride, corners.data, pixel, width,
+                               height, range, ground, depth, index);
         else
-            trace_pixels<false>(seen, records, masks, directions, corners.data, pixel, width, height, range, ground,
-                                depth, index);
+            trace_pixels<false>(seen, records, masks, directions, samples, stride, corners.data, pixel, width,
+                                height, range, ground, depth, index);
     }
 """)
 def _trace_pixels(
     v: int,
     task: int,
     share: int,
-    cameras: int,
     geoms: int,
     tiles: int,
+    samples: int,
     width: int,
     height: int,
     range: float,
     ground: bool,
     with_index: bool,
+    lens: wp.array(dtype=int),
     rays: wp.array(dtype=float),
     corners: wp.array(dtype=int),
     view: wp.array(dtype=float),
@@ -168,14 +178,15 @@ def _trace_pixels(
 def trace_pixels(
     first_view: int,
     share: int,
-    cameras: int,
     geoms: int,
     tiles: int,
+    samples: int,
     width: int,
     height: int,
     range: float,
     ground: bool,
     with_index: bool,
+    lens: wp.array(dtype=int),
     rays: wp.array(dtype=float),
     corners: wp.array(dtype=int),
     view: wp.array(dtype=float),
@@ -187,6 +198,132 @@ def trace_pixels(
     """Depth, and the index of what is hit if asked: ``share`` pixels, in tile order, a task."""
     v, task = wp.tid()
     _trace_pixels(
-        first_view + v, task, share, cameras, geoms, tiles, width, height, range, ground, with_index, rays, corners,
-        view, geom, mask, depth_out, index_out,
+        first_view + v, task, share, geoms, tiles, samples, width, height, range, ground, with_index, lens, rays,
+        corners, view, geom, mask, depth_out, index_out,
+    )  # fmt: skip
+
+
+@wp.func_native("""
+    using namespace mmnav_rig;
+    const size_t g = size_t(e) * geoms;
+    light_world(((const Look*)look.data)[e], kind.data + g, position.data + 3 * g, orientation.data + 4 * g,
+                size.data + 3 * g, geoms, (Caster*)caster_out.data + g, (SunTable*)sun_out.data + e);
+""")
+def _light_world(
+    e: int,
+    geoms: int,
+    look: wp.array(dtype=float),
+    kind: wp.array(dtype=int),
+    position: wp.array(dtype=float),
+    orientation: wp.array(dtype=float),
+    size: wp.array(dtype=float),
+    caster_out: wp.array(dtype=float),
+    sun_out: wp.array(dtype=wp.int64),
+): ...
+
+
+@wp.kernel
+def light_worlds(
+    first_env: int,
+    geoms: int,
+    look: wp.array(dtype=float),
+    kind: wp.array(dtype=int),
+    position: wp.array(dtype=float),
+    orientation: wp.array(dtype=float),
+    size: wp.array(dtype=float),
+    caster_out: wp.array(dtype=float),
+    sun_out: wp.array(dtype=wp.int64),
+):
+    """Shadow tables: one world a task."""
+    _light_world(first_env + wp.tid(), geoms, look, kind, position, orientation, size, caster_out, sun_out)
+
+
+@wp.func_native("""
+    using namespace mmnav_rig;
+    const size_t e = v / cameras, images = size_t(v) * width * height, stride = size_t(tiles) * (3 * TILE_PIXELS);
+    const View& seen = ((const View*)view.data)[v];
+    const ViewGeom* records = (const ViewGeom*)geom.data + size_t(v) * geoms;
+    const u64* masks = (const u64*)mask.data + size_t(v) * tiles;
+    const Look& world = ((const Look*)look.data)[e];
+    const Paint* paints = (const Paint*)paint.data + e * geoms;
+    const Caster* casters = (const Caster*)caster.data + e * geoms;
+    const SunTable* table = (const SunTable*)sun.data + e;
+    const float* directions = rays.data + size_t(lens.data[v]) * samples * stride;
+    const unsigned noise = scramble((unsigned)world.seed * 0x9e3779b1u
+                                    ^ scramble((unsigned)frame.data[e] * 64u + (unsigned)(v % cameras)));
+    const int last = tiles * TILE_PIXELS;
+    for (int pixel = task * share; pixel < (task + 1) * share && pixel < last; pixel += LANES) {
+        if (shadows)
+            shade_pixels<true>(seen, records, masks, world, paints, casters, table, directions, samples, stride,
+                               corners.data, pixel, width, height, range, ground, noise, rgb_out.data + 3 * images,
+                               depth_out.data + images, label_out.data + images);
+        else
+            shade_pixels<false>(seen, records, masks, world, paints, casters, table, directions, samples, stride,
+                                corners.data, pixel, width, height, range, ground, noise, rgb_out.data + 3 * images,
+                                depth_out.data + images, label_out.data + images);
+    }
+""")
+def _shade_pixels(
+    v: int,
+    task: int,
+    share: int,
+    cameras: int,
+    geoms: int,
+    tiles: int,
+    samples: int,
+    width: int,
+    height: int,
+    range: float,
+    ground: bool,
+    shadows: bool,
+    lens: wp.array(dtype=int),
+    rays: wp.array(dtype=float),
+    corners: wp.array(dtype=int),
+    look: wp.array(dtype=float),
+    paint: wp.array(dtype=float),
+    frame: wp.array(dtype=int),
+    caster: wp.array(dtype=float),
+    sun: wp.array(dtype=wp.int64),
+    view: wp.array(dtype=float),
+    geom: wp.array(dtype=float),
+    mask: wp.array(dtype=wp.int64),
+    rgb_out: wp.array(dtype=wp.uint8),
+    depth_out: wp.array(dtype=float),
+    label_out: wp.array(dtype=wp.uint8),
+): ...
+
+
+@wp.kernel
+def shade_pixels(
+    first_view: int,
+    share: int,
+    cameras: int,
+    geoms: int,
+    tiles: int,
+    samples: int,
+    width: int,
+    height: int,
+    range: float,
+    ground: bool,
+    shadows: bool,
+    lens: wp.array(dtype=int),
+    rays: wp.array(dtype=float),
+    corners: wp.array(dtype=int),
+    look: wp.array(dtype=float),
+    paint: wp.array(dtype=float),
+    frame: wp.array(dtype=int),
+    caster: wp.array(dtype=float),
+    sun: wp.array(dtype=wp.int64),
+    view: wp.array(dtype=float),
+    geom: wp.array(dtype=float),
+    mask: wp.array(dtype=wp.int64),
+    rgb_out: wp.array(dtype=wp.uint8),
+    depth_out: wp.array(dtype=float),
+    label_out: wp.array(dtype=wp.uint8),
+):
+    """Colour, depth and class: ``share`` pixels, in tile order, a task."""
+    v, task = wp.tid()
+    _shade_pixels(
+        first_view + v, task, share, cameras, geoms, tiles, samples, width, height, range, ground, shadows, lens, rays,
+        corners, look, paint, frame, caster, sun, view, geom, mask, rgb_out, depth_out, label_out,
     )  # fmt: skip

@@ -1,35 +1,54 @@
-"""Rig: what the cameras of many robots see, as depth."""
+"""Rig: what the cameras of many robots see, as depth and in colour."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 import warp as wp
 
 from ..scenes.batch import SceneBatch
 from . import kernels
-from .camera import RigCfg
+from .camera import RigCfg, place_cameras
+from .look import Look, LookCfg, draw_look
 from .tables import BLOCK, TILE, rig_tables
 
 NOTHING, GROUND = -1, -2
 """Values of :attr:`Rig.geom` where a ray meets no primitive: nothing within range, or the ground."""
 
+LABELS = ("sky", "ground", "box", "cylinder", "cone", "sphere", "capsule")
+"""Classes of :attr:`Images.label`."""
+
 _MAX_THREADS = 16
 _CHUNK_RECORDS = 8192
 """Primitive records (64 bytes) of the views that one CPU thread takes at a time: they stay in its cache."""
 
-_STAGES = ("place", "mask", "trace")
-_CONSTANTS = ("rays", "corners", "block_fences", "patch_fences", "patch_blocks", "view_planes", "mounts", "half_pitch")
+_DEPTH_STAGES = ("place", "mask", "trace")
+_COLOR_STAGES = ("place", "mask", "light", "shade")
+_CONSTANTS = ("rays", "corners", "block_fences", "patch_fences", "patch_blocks", "view_planes", "half_pitch")
+
+
+@dataclass(frozen=True)
+class Images:
+    """What :meth:`Rig.render` writes; the same memory at every call."""
+
+    rgb: torch.Tensor
+    """Colour, planar, shape [E, C, 3, H, W], uint8; the square root of linear light."""
+    depth: torch.Tensor
+    """Depth [m], shape [E, C, H, W], float32."""
+    label: torch.Tensor
+    """Class as an index into :data:`LABELS`, shape [E, C, H, W], uint8."""
 
 
 class Rig:
-    """Renders depth for C cameras on each of E robots, one in every world of a scene.
+    """Renders C cameras on each of E robots, one in every world of a scene.
 
     The scene's ``kind``, ``orientation`` and ``size`` are read in place at every call, so that
-    :meth:`SceneBatch.assign` is seen; ``position`` is given with each call, as things move.
+    :meth:`SceneBatch.assign` is seen; ``position`` is given with each call, as things move. Looks and the cameras'
+    jitter are drawn from the scene's seeds, colours and textures at the start and by :meth:`reset`.
 
     Depth is the Euclidean distance along a pixel's ray to the nearest surface [m], at most ``cfg.max_range``. A camera
     inside a primitive (or below the ground) sees depth 0 in every pixel, with that primitive's index: what is pressed
@@ -37,16 +56,27 @@ class Rig:
     a primitive with a NaN in its pose or size is not there; no other env is affected.
 
     On a CPU, chunks of envs are shared out to a pool of threads (Warp releases the GIL); the result does not depend
-    on their number. On a GPU everything is three launches: views (small), candidate masks (small) and pixels.
+    on their number. On a GPU every stage is one launch for all envs.
     """
 
-    def __init__(self, cfg: RigCfg, scene: SceneBatch, *, geom_ids: bool = False, threads: int | None = None):
+    def __init__(
+        self,
+        cfg: RigCfg,
+        scene: SceneBatch,
+        *,
+        look: LookCfg | None = None,
+        shadows: bool = True,
+        geom_ids: bool = False,
+        threads: int | None = None,
+    ):
         """Builds the tables and records the launches.
 
         Args:
             cfg: The rig.
             scene: E worlds of K primitives; must live as long as the rig.
-            geom_ids: Whether to fill :attr:`geom`.
+            look: Ranges of the worlds' looks; a rig without can only render depth.
+            shadows: Whether primitives cast shadows in colour images.
+            geom_ids: Whether :meth:`render_depth` fills :attr:`geom`.
             threads: CPU threads; None for as many as the machine has (at most 16). Ignored on a GPU.
 
         Raises:
@@ -56,7 +86,7 @@ class Rig:
             raise ValueError(f"Rig.threads is {threads}; at least one thread must render.")
         wp.init()
         self.cfg = cfg
-        self._scene = scene
+        self._scene, self._look_cfg, self._shadows = scene, look, shadows
         self._tables = rig_tables(cfg)
         env_count, geom_count, camera_count = scene.env_count, scene.geom_count, len(cfg.cameras)
         view_count, tile_count = env_count * camera_count, self._tables.tile_count
@@ -64,15 +94,14 @@ class Rig:
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(shape, dtype=dtype, device=scene.device)
 
-        def constant(name: str) -> torch.Tensor:
-            return torch.from_numpy(getattr(self._tables, name)).to(scene.device)
-
         self._inputs = {
             "robot_position": empty(env_count, 3),
             "robot_orientation": empty(env_count, 4),
             "geom_position": empty(env_count, geom_count, 3),
         }
-        self._constants = {n: constant(n) for n in _CONSTANTS}
+        self._constants = {n: torch.from_numpy(getattr(self._tables, n)).to(scene.device) for n in _CONSTANTS}
+        self._mounts = empty(env_count, camera_count, 12)
+        self._lens = empty(env_count, camera_count, dtype=torch.int32)
         self._views = empty(view_count, kernels.VIEW_FLOATS)
         self._records = empty(view_count, geom_count, kernels.GEOM_FLOATS)
         self.masks = empty(env_count, camera_count, tile_count, dtype=torch.int64)
@@ -82,19 +111,48 @@ class Rig:
         """Depth [m] of the last call, shape [E, C, H, W]."""
         self.geom = empty(*self.depth.shape, dtype=torch.int32) if geom_ids else None
         """Primitive hit, :data:`NOTHING` or :data:`GROUND`, shape [E, C, H, W], int32; None unless asked for."""
+        self.images: Images | None = None
+        """Images of the last :meth:`render`; None without a look."""
+        if look is not None:
+            self._look = Look(
+                empty(env_count, kernels.LOOK_FLOATS), empty(env_count, geom_count, kernels.PAINT_FLOATS)
+            )
+            self._frame = empty(env_count, dtype=torch.int32)
+            self._casters = empty(env_count, geom_count, kernels.CASTER_FLOATS)
+            self._suns = empty(env_count, kernels.SUN_WORDS, dtype=torch.int64)
+            shape = (env_count, camera_count, cfg.height, cfg.width)
+            rgb = empty(*shape[:2], 3, *shape[2:], dtype=torch.uint8)
+            self.images = Images(rgb, self.depth, empty(*shape, dtype=torch.uint8))
+        self.reset()
 
         on_cpu = scene.device.type == "cpu"
         threads = min(threads or os.cpu_count() or 1, _MAX_THREADS) if on_cpu else 1
-        views = max(1, _CHUNK_RECORDS // max(geom_count, 1)) if on_cpu else view_count
-        self._chunks = [self._record(v, min(views, view_count - v), on_cpu) for v in range(0, view_count, views)]
+        envs = max(1, _CHUNK_RECORDS // max(geom_count * camera_count, 1)) if on_cpu else env_count
+        self._chunks = [self._record(e, min(envs, env_count - e), on_cpu) for e in range(0, env_count, envs)]
         threads = min(threads, len(self._chunks))
         self._pool = ThreadPoolExecutor(threads - 1, "rig") if threads > 1 else None
         self._helpers = threads - 1
 
+    def reset(self, env_ids: torch.Tensor | None = None) -> None:
+        """Draws the looks and the cameras of worlds anew: to be called when their layouts, hence their seeds, change.
+
+        Args:
+            env_ids: Worlds, shape [N]; all if None.
+        """
+        env_ids = torch.arange(self._scene.env_count, device=self._scene.device) if env_ids is None else env_ids
+        mounts, lens = place_cameras(self.cfg, self._scene.seed[env_ids].cpu().numpy())
+        self._mounts[env_ids] = torch.from_numpy(mounts).to(self._mounts)
+        self._lens[env_ids] = torch.from_numpy(lens).to(self._lens)
+        if self._look_cfg is not None:
+            look = draw_look(self._look_cfg, self._scene[env_ids])
+            self._look.worlds[env_ids] = look.worlds.to(self._look.worlds.device)
+            self._look.paints[env_ids] = look.paints.to(self._look.paints.device)
+            self._frame[env_ids] = 0
+
     def render_depth(
         self, robot_position: torch.Tensor, robot_orientation: torch.Tensor, geom_position: torch.Tensor
     ) -> torch.Tensor:
-        """Renders all cameras of all envs.
+        """Renders the depth of all cameras of all envs.
 
         Args:
             robot_position: Centres of the robots' bases in their worlds [m], shape [E, 3].
@@ -107,13 +165,37 @@ class Rig:
         Raises:
             ValueError: If an argument has another shape.
         """
-        given = (robot_position, robot_orientation, geom_position)
+        self._take(robot_position, robot_orientation, geom_position)
+        self._run(_DEPTH_STAGES)
+        return self.depth
+
+    def render(
+        self, robot_position: torch.Tensor, robot_orientation: torch.Tensor, geom_position: torch.Tensor
+    ) -> Images:
+        """Renders colour, depth and class of all cameras of all envs; arguments as for :meth:`render_depth`.
+
+        The sensor's noise is different in every call; it depends on a world's seed and on the number of calls since its
+        last :meth:`reset`.
+
+        Returns:
+            :attr:`images`, the same memory at every call.
+
+        Raises:
+            ValueError: If an argument has another shape, or the rig was made without a look.
+        """
+        if self.images is None:
+            raise ValueError("Rig.look is None; give a LookCfg to render colour.")
+        self._take(robot_position, robot_orientation, geom_position)
+        self._run(_COLOR_STAGES)
+        self._frame += 1
+        return self.images
+
+    def _take(self, *given: torch.Tensor) -> None:
+        """Copies the arguments of a call to where the launches read them."""
         for (name, buffer), value in zip(self._inputs.items(), given, strict=True):
             if value.shape != buffer.shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; this rig needs {tuple(buffer.shape)}.")
             buffer.copy_(value)
-        self._run(_STAGES)
-        return self.depth
 
     def _run(self, stages: Sequence[str]) -> None:
         """Runs stages, in order within each chunk; chunks are independent of each other."""
@@ -129,49 +211,67 @@ class Rig:
         for helper in helpers:
             helper.result()
 
-    def _record(self, first_view: int, view_count: int, on_cpu: bool) -> dict[str, wp.Launch]:
-        """Records the launches of all stages for a range of views."""
+    def _record(self, first_env: int, env_count: int, on_cpu: bool) -> dict[str, wp.Launch]:
+        """Records the launches of all stages for a range of envs."""
         cfg, scene, tables = self.cfg, self._scene, self._tables
-        cameras, geoms, tiles = len(cfg.cameras), scene.geom_count, tables.tile_count
-        pixels = tiles * TILE * TILE
-        blocks, patches = tiles // BLOCK, len(tables.patch_blocks)
-        pixel_share = pixels if on_cpu else 1
+        cameras, geoms, tiles, samples = len(cfg.cameras), scene.geom_count, tables.tile_count, cfg.samples
+        first_view, view_count, pixels = first_env * cameras, env_count * cameras, tiles * TILE * TILE
+        patches, pixel_share = len(tables.patch_blocks), pixels if on_cpu else 1
+        per_pixel = (view_count, -(-pixels // pixel_share))
 
         def flat(tensor: torch.Tensor, name: str = "") -> wp.array:
             if not tensor.is_contiguous():
                 raise ValueError(f"SceneBatch.{name} is not contiguous; the rig reads it in place.")
             return wp.from_torch(tensor.view(-1))
 
-        constants = {name: flat(table) for name, table in self._constants.items()}
-        robot_position, robot_orientation, geom_position = (flat(t) for t in self._inputs.values())
-        views, records, masks, depth = (flat(t) for t in (self._views, self._records, self.masks, self.depth))
-        index = flat(self.geom) if self.geom is not None else wp.zeros(1, dtype=int, device=depth.device)
-
         def record(kernel: wp.Kernel, dim: tuple[int, ...], inputs: list, outputs: list) -> wp.Launch:
             return wp.launch(kernel, dim, inputs, outputs, device=depth.device, record_cmd=True)
 
-        place = record(
-            kernels.place_views,
-            (view_count,),
-            [first_view, cameras, geoms, cfg.max_range]
-            + [constants[n] for n in ("mounts", "view_planes", "half_pitch")]
-            + [robot_position, robot_orientation, flat(scene.kind, "kind"), geom_position]
-            + [flat(scene.orientation, "orientation"), flat(scene.size, "size")],
-            [views, records],
-        )
-        mask = record(
-            kernels.mask_patches,
-            (view_count, patches),
-            [first_view, cameras, geoms, patches, blocks]
-            + [constants[n] for n in ("patch_fences", "block_fences", "patch_blocks")]
-            + [views, records],
-            [masks],
-        )
-        trace = record(
-            kernels.trace_pixels,
-            (view_count, -(-pixels // pixel_share)),
-            [first_view, pixel_share, cameras, geoms, tiles, cfg.width, cfg.height, cfg.max_range, cfg.ground]
-            + [self.geom is not None, constants["rays"], constants["corners"], views, records, masks],
-            [depth, index],
-        )
-        return {"place": place, "mask": mask, "trace": trace}
+        tables_of = lambda *names: [constants[name] for name in names]  # noqa: E731
+        constants = {name: flat(table) for name, table in self._constants.items()}
+        robot_position, robot_orientation, geom_position = (flat(t) for t in self._inputs.values())
+        views, records, masks, depth = (flat(t) for t in (self._views, self._records, self.masks, self.depth))
+        lens, mounts, kind = flat(self._lens), flat(self._mounts), flat(scene.kind, "kind")
+        orientation, size = flat(scene.orientation, "orientation"), flat(scene.size, "size")
+        index = flat(self.geom) if self.geom is not None else wp.zeros(1, dtype=int, device=depth.device)
+        stages = {
+            "place": record(
+                kernels.place_views,
+                (view_count,),
+                [first_view, cameras, geoms, cfg.max_range, lens, mounts, *tables_of("view_planes", "half_pitch")]
+                + [robot_position, robot_orientation, kind, geom_position, orientation, size],
+                [views, records],
+            ),
+            "mask": record(
+                kernels.mask_patches,
+                (view_count, patches),
+                [first_view, geoms, patches, tiles // BLOCK, lens]
+                + [*tables_of("patch_fences", "block_fences", "patch_blocks"), views, records],
+                [masks],
+            ),
+            "trace": record(
+                kernels.trace_pixels,
+                per_pixel,
+                [first_view, pixel_share, geoms, tiles, samples, cfg.width, cfg.height, cfg.max_range, cfg.ground]
+                + [self.geom is not None, lens, *tables_of("rays", "corners"), views, records, masks],
+                [depth, index],
+            ),
+        }
+        if self.images is not None:
+            look, paint, frame = flat(self._look.worlds), flat(self._look.paints), flat(self._frame)
+            casters, suns = flat(self._casters), flat(self._suns)
+            stages["light"] = record(
+                kernels.light_worlds,
+                (env_count,),
+                [first_env, geoms, look, kind, geom_position, orientation, size],
+                [casters, suns],
+            )
+            stages["shade"] = record(
+                kernels.shade_pixels,
+                per_pixel,
+                [first_view, pixel_share, cameras, geoms, tiles, samples, cfg.width, cfg.height, cfg.max_range]
+                + [cfg.ground, self._shadows, lens, *tables_of("rays", "corners"), look, paint, frame, casters, suns]
+                + [views, records, masks],
+                [flat(self.images.rgb), depth, flat(self.images.label)],
+            )
+        return stages

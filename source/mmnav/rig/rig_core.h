@@ -32,6 +32,7 @@ RIG_FN I load_int(const int* p) { return *p; }
 RIG_FN F gather(const float* p, const int* index, int stride) { return p[index[0] * stride]; }
 RIG_FN void store(float* p, F x) { *p = x; }
 RIG_FN void store(int* p, I x) { *p = x; }
+RIG_FN void store(unsigned char* p, I x) { *p = (unsigned char)x; }
 RIG_FN F square_root(F x) { return sqrtf(x); }
 RIG_FN F absolute(F x) { return fabsf(x); }
 RIG_FN u64 bits_of(M m) { return m ? 1ull : 0ull; }
@@ -54,6 +55,11 @@ RIG_FN F gather(const float* p, const int* index, int stride) {
 }
 RIG_FN void store(float* p, F x) { __builtin_memcpy(p, &x, sizeof(x)); }
 RIG_FN void store(int* p, I x) { __builtin_memcpy(p, &x, sizeof(x)); }
+RIG_FN void store(unsigned char* p, I x) {
+    typedef unsigned char Bytes __attribute__((vector_size(16)));
+    Bytes b = __builtin_convertvector(x, Bytes);
+    __builtin_memcpy(p, &b, sizeof(b));
+}
 RIG_FN F square_root(F x) { return __builtin_elementwise_sqrt(x); }
 RIG_FN F absolute(F x) { return __builtin_elementwise_abs(x); }
 RIG_FN u64 bits_of(M m) {
@@ -93,6 +99,15 @@ struct Vec { float x, y, z; };  // the same for all lanes
 
 RIG_FN F dot(const V3& a, const V3& b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 RIG_FN F dot(const Vec& a, const V3& b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+RIG_FN V3 everywhere(const Vec& a) { return {splat(a.x), splat(a.y), splat(a.z)}; }
+RIG_FN V3 rotate(const float* a, const V3& v) {  // a v, the matrix by rows
+    return {a[0] * v.x + a[1] * v.y + a[2] * v.z, a[3] * v.x + a[4] * v.y + a[5] * v.z,
+            a[6] * v.x + a[7] * v.y + a[8] * v.z};
+}
+RIG_FN V3 rotate_back(const float* a, const V3& v) {  // transpose of a, times v
+    return {a[0] * v.x + a[3] * v.y + a[6] * v.z, a[1] * v.x + a[4] * v.y + a[7] * v.z,
+            a[2] * v.x + a[5] * v.y + a[8] * v.z};
+}
 RIG_FN V3 along(const V3& o, F t, const V3& d) { return {o.x + t * d.x, o.y + t * d.y, o.z + t * d.z}; }
 
 // A camera in the world, one per view: 64 bytes.
@@ -392,16 +407,12 @@ RIG_FN Span span_of_capsule(const V3& o, const V3& d, const Vec& h) {
     return joined(side, joined(top, bottom));
 }
 
-RIG_FN Span span_of(const ViewGeom& g, const V3& ray) {
-    const float* a = g.rotation;
-    V3 d = {a[0] * ray.x + a[1] * ray.y + a[2] * ray.z, a[3] * ray.x + a[4] * ray.y + a[5] * ray.z,
-            a[6] * ray.x + a[7] * ray.y + a[8] * ray.z};
-    V3 o = {splat(g.origin.x), splat(g.origin.y), splat(g.origin.z)};
-    if (g.kind == BOX) return span_of_box(o, d, g.half);
-    if (g.kind == CYLINDER) return common(span_of_tube(o, d, g.half.x), span_of_slab(o.z, d.z, g.half.z));
-    if (g.kind == SPHERE) return span_of_sphere(o, d, g.half.x);
-    if (g.kind == CONE) return span_of_cone(o, d, g.half);
-    return span_of_capsule(o, d, g.half);
+RIG_FN Span span_of(int kind, const Vec& half, const V3& o, const V3& d) {
+    if (kind == BOX) return span_of_box(o, d, half);
+    if (kind == CYLINDER) return common(span_of_tube(o, d, half.x), span_of_slab(o.z, d.z, half.z));
+    if (kind == SPHERE) return span_of_sphere(o, d, half.x);
+    if (kind == CONE) return span_of_cone(o, d, half);
+    return span_of_capsule(o, d, half);
 }
 
 struct Hit { F depth; I geom; };
@@ -421,7 +432,8 @@ RIG_FN Hit trace_ray(const View& view, const ViewGeom* geoms, u64 candidates, co
     }
     for (; candidates; candidates &= candidates - 1) {
         int k = lowest_bit(candidates);
-        Span s = span_of(geoms[k], ray);
+        const ViewGeom& g = geoms[k];
+        Span s = span_of(g.kind, g.half, everywhere(g.origin), rotate(g.rotation, ray));
         F t = not_below(s.enter, 0.0f);
         M nearer = (s.enter < s.leave) & (s.leave > 0.0f) & (t < hit.depth);
         hit.depth = RIG_SELECT(nearer, t, hit.depth);
@@ -450,17 +462,28 @@ RIG_FN void store_pixels(T* image, V values, int pixel, const int* corner, int w
     }
 }
 
-// Traces the LANES pixels from `pixel` on. `rays` holds tiles [xyz][TILE_PIXELS] of unit directions.
+// Unit directions of the LANES pixels from `pixel` on; `rays` holds tiles [xyz][TILE_PIXELS].
+RIG_FN V3 load_rays(const float* rays, int pixel) {
+    const float* tile = rays + (pixel / TILE_PIXELS) * (3 * TILE_PIXELS);
+    int lane = pixel % TILE_PIXELS;
+    return {load(tile, lane), load(tile + TILE_PIXELS, lane), load(tile + 2 * TILE_PIXELS, lane)};
+}
+
+// Traces the LANES pixels from `pixel` on: the nearest hit of each pixel's samples, `stride` floats apart.
 template <bool GEOM>
-RIG_FN void trace_pixels(const View& view, const ViewGeom* geoms, const u64* masks, const float* rays,
-                         const int* corners, int pixel, int width, int height, float range, bool ground,
+RIG_FN void trace_pixels(const View& view, const ViewGeom* geoms, const u64* masks, const float* rays, int samples,
+                         size_t stride, const int* corners, int pixel, int width, int height, float range, bool ground,
                          float* depth_out, int* geom_out) {
-    int tile = pixel / TILE_PIXELS, lane = pixel % TILE_PIXELS;
+    int tile = pixel / TILE_PIXELS;
     const int* corner = corners + 2 * tile;
     if (corner[0] >= height || corner[1] >= width) return;
-    const float* t = rays + tile * 3 * TILE_PIXELS;
-    V3 ray = {load(t, lane), load(t + TILE_PIXELS, lane), load(t + 2 * TILE_PIXELS, lane)};
-    Hit hit = trace_ray<GEOM>(view, geoms, masks[tile], ray, range, ground);
+    Hit hit = trace_ray<GEOM>(view, geoms, masks[tile], load_rays(rays, pixel), range, ground);
+    for (int i = 1; i < samples; ++i) {
+        Hit other = trace_ray<GEOM>(view, geoms, masks[tile], load_rays(rays + i * stride, pixel), range, ground);
+        M nearer = other.depth < hit.depth;
+        hit.depth = RIG_SELECT(nearer, other.depth, hit.depth);
+        if (GEOM) hit.geom = RIG_SELECT(nearer, other.geom, hit.geom);
+    }
     store_pixels(depth_out, hit.depth, pixel, corner, width, height);
     if (GEOM) store_pixels(geom_out, hit.geom, pixel, corner, width, height);
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import RigCfg, pixel_pitch, rays
+from .camera import RigCfg, lens_bank, pixel_pitch, sample_rays
 
 TILE = 4
 """Pixels along a tile's side; TILE * TILE is a CPU vector's 16 lanes."""
@@ -27,57 +27,58 @@ _PITCH_MARGIN = 1.02
 
 @dataclass(frozen=True)
 class RigTables:
-    """Constant inputs of the kernels, float32; the layouts are those of rig_core.h."""
+    """Constant inputs of the kernels, float32, for each of L lenses; the layouts are those of rig_core.h."""
 
     rays: np.ndarray
-    """Unit directions by tile, shape [C, T, 3, 16]; pixels past the image's edge repeat its last ones."""
+    """Unit directions by tile, shape [L, S, T, 3, 16]; pixels past the image's edge repeat its last ones."""
     corners: np.ndarray
     """Row and column of each tile's first pixel, shape [T, 2], int32; some tiles may lie past the image's edge."""
     block_fences: np.ndarray
-    """Inward normals round each block's columns and rows of tiles, shape [C, B, 3, 16]; see :func:`_fences`."""
+    """Inward normals round each block's columns and rows of tiles, shape [L, B, 3, 16]; see :func:`_fences`."""
     patch_fences: np.ndarray
-    """The same round a patch's columns and rows of blocks, shape [C, P, 3, 16]."""
+    """The same round a patch's columns and rows of blocks, shape [L, P, 3, 16]."""
     patch_blocks: np.ndarray
     """Index of a patch's blocks, row by row, shape [P, 16], int32; -1 for blocks past the image's edge."""
     view_planes: np.ndarray
-    """Inward normals of each view's pyramid, shape [C, 4, 3]."""
-    mounts: np.ndarray
-    """Robot-from-camera rotation by rows, then position [m], shape [C, 12]."""
+    """Inward normals of each view's pyramid, shape [L, 4, 3]."""
     half_pitch: np.ndarray
-    """Half the pixel pitch across and down [rad], shape [C, 2]; zero unless the rig is conservative."""
+    """Half the pixel pitch across and down [rad], shape [L, 2]; zero unless the rig is conservative."""
 
     @property
     def tile_count(self) -> int:
         """Tiles T of a view."""
-        return self.rays.shape[1]
+        return self.rays.shape[2]
 
 
 def rig_tables(cfg: RigCfg) -> RigTables:
     """Computes the tables in float64."""
     side = TILE * GRID * GRID
     down, across = -(-cfg.height // side), -(-cfg.width // side)
-    pad = ((0, 0), (0, down * side - cfg.height), (0, across * side - cfg.width), (0, 0))
-    image = rays(cfg)
-    cells = _cells(np.pad(image, pad, constant_values=np.nan))  # (C, P, 16 blocks, 16 tiles, 16 pixels, 3)
+    pad = ((0, down * side - cfg.height), (0, across * side - cfg.width), (0, 0))
+    images = sample_rays(cfg)  # (L, S, H, W, 3)
+    lens_count, samples = images.shape[:2]
+    flat = images.reshape(-1, *images.shape[2:])
+    split = lambda cells: cells.reshape(lens_count, samples, *cells.shape[1:])  # noqa: E731
+    # (L, S, P, 16 blocks, 16 tiles, 16 pixels, 3): NaN, or the nearest real ray, where a tile hangs over the edge
+    cells = split(_cells(np.pad(flat, ((0, 0), *pad), constant_values=np.nan)))
+    filled = split(_cells(np.pad(flat, ((0, 0), *pad), mode="edge")))
     place = np.stack(np.meshgrid(np.arange(down * side), np.arange(across * side), indexing="ij"), -1)[None]
     corners = _cells(place)[0, ..., 0, :]  # (P, 16, 16, 2)
     exists = (corners[:, :, 0] < (cfg.height, cfg.width)).all(-1)  # (P, 16)
-    blocks, filled = (c[:, exists] for c in (cells, _cells(np.pad(image, pad, mode="edge"))))
-    camera_count = len(cfg.cameras)
-    half_pitch = np.array([pixel_pitch(c.lens, cfg.width, cfg.height) for c in cfg.cameras]) / 2.0 * _PITCH_MARGIN
-    mounts = [np.concatenate([c.rotation.ravel(), c.position]) for c in cfg.cameras]
+    together = np.moveaxis(cells, 1, -2)  # a pixel's samples beside each other: (L, P, 16, 16, 16, S, 3)
+    bank = lens_bank(cfg)
+    half_pitch = np.array([pixel_pitch(lens, cfg.width, cfg.height) for lens in bank]) / 2.0 * _PITCH_MARGIN
 
     def pack(table: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(table, np.float32)
 
     return RigTables(
-        rays=pack(filled.reshape(camera_count, -1, TILE * TILE, 3).swapaxes(2, 3)),
+        rays=pack(filled[:, :, exists].reshape(lens_count, samples, -1, TILE * TILE, 3).swapaxes(3, 4)),
         corners=np.ascontiguousarray(corners[exists].reshape(-1, 2), np.int32),
-        block_fences=pack(_fences(blocks).swapaxes(2, 3)),
-        patch_fences=pack(_fences(cells.reshape(*cells.shape[:3], -1, 3)).swapaxes(2, 3)),
+        block_fences=pack(_fences(together[:, exists]).swapaxes(2, 3)),
+        patch_fences=pack(_fences(together).swapaxes(2, 3)),
         patch_blocks=np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, -1).astype(np.int32),
-        view_planes=pack(_pyramids(image.reshape(camera_count, -1, 3))),
-        mounts=pack(np.stack(mounts)),
+        view_planes=pack(_pyramids(images.reshape(lens_count, -1, 3))),
         half_pitch=pack(half_pitch if cfg.conservative else np.zeros_like(half_pitch)),
     )
 
