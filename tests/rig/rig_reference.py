@@ -81,7 +81,17 @@ def inside(kind: int, p: np.ndarray, h: np.ndarray) -> bool:
     return bool(np.hypot(flat, max(abs(p[2]) - (h[2] - h[0]), 0.0)) < h[0])
 
 
-def _cast(d: np.ndarray, o: np.ndarray, env: dict, cfg: RigCfg) -> tuple[np.ndarray, np.ndarray]:
+def meets(kind: int, o: np.ndarray, d: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """Whether rays from points o [N, 3] of the local frame along d [3] meet a solid, or start in it."""
+    hit = np.zeros(len(o), bool)
+    for i, point in enumerate(o):
+        hit[i] = inside(kind, point, h) or any(
+            (r > 0.0).any() and np.isfinite(r[r > 0.0]).any() for r in _surface_roots(kind, point, d[None], h)
+        )
+    return hit
+
+
+def cast(d: np.ndarray, o: np.ndarray, env: dict, cfg: RigCfg) -> tuple[np.ndarray, np.ndarray]:
     """Depth and index of world rays d [N, 3] from o [3]."""
     depth, index = np.full(len(d), cfg.max_range), np.full(len(d), NOTHING)
     if cfg.ground:
@@ -127,7 +137,7 @@ def render(
                 bundle = [local] + [local + s * _NUDGE * a for a in (side, over) for s in (-1.0, 1.0)]
                 bundle = [b / np.linalg.norm(b, axis=-1, keepdims=True) for b in bundle]
                 world = body.apply(np.concatenate(bundle) @ camera.rotation.T)
-                t, k = (a.reshape(5, *shape[2:]) for a in _cast(world, o, env, cfg))
+                t, k = (a.reshape(5, *shape[2:]) for a in cast(world, o, env, cfg))
                 depth[e, c], index[e, c] = t[0], k[0]
                 edge[e, c] = ((k[1:] != k[0]) | (np.abs(t[1:] - t[0]) > 1e-2 * t[0])).any(0)
     return depth, index, edge

@@ -68,7 +68,7 @@ def test_pyramids_hold_their_rays(width, height):
     tables = rig_tables(cfg)
     there = (tables.corners + 4 <= (height, width)).all(-1)  # whole tiles
     for tile in np.flatnonzero(there):
-        fence, rays = tables.block_fences[0, tile // 16], tables.rays[0, tile]  # (3, 16) each
+        fence, rays = tables.block_fences[0, tile // 16], tables.rays[0, 0, tile]  # (3, 16) each
         row, column = divmod(tile % 16, 4)
         planes = fence[:, [2 * column, 2 * column + 1, 8 + 2 * row, 9 + 2 * row]]
         assert (planes.T @ rays > 0.0).all()

@@ -246,9 +246,7 @@ def lens_bank(cfg: RigCfg) -> list[LensCfg]:
 def sample_rays(cfg: RigCfg) -> np.ndarray:
     """Unit directions of all rays of all lenses of the bank, shape [lenses, samples, H, W, 3], float64."""
     u, v = np.meshgrid(np.arange(cfg.width) + 0.5, np.arange(cfg.height) + 0.5)
-    return np.stack(
-        [[lens.directions(u + du, v + dv) for du, dv in _OFFSETS[cfg.samples]] for lens in lens_bank(cfg)]
-    )
+    return np.stack([[lens.directions(u + du, v + dv) for du, dv in _OFFSETS[cfg.samples]] for lens in lens_bank(cfg)])
 
 
 def place_cameras(cfg: RigCfg, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -114,9 +114,7 @@ class Rig:
         self.images: Images | None = None
         """Images of the last :meth:`render`; None without a look."""
         if look is not None:
-            self._look = Look(
-                empty(env_count, kernels.LOOK_FLOATS), empty(env_count, geom_count, kernels.PAINT_FLOATS)
-            )
+            self._look = Look(empty(env_count, kernels.LOOK_FLOATS), empty(env_count, geom_count, kernels.PAINT_FLOATS))
             self._frame = empty(env_count, dtype=torch.int32)
             self._casters = empty(env_count, geom_count, kernels.CASTER_FLOATS)
             self._suns = empty(env_count, kernels.SUN_WORDS, dtype=torch.int64)

@@ -330,9 +330,9 @@ RIG_FN V3 shade(const View& view, const ViewGeom* geoms, const Look& look, const
     if (any(s.gloss > 0.0f)) {  // a mirror image of the sky and of a plain, sunlit ground; stronger at grazing angles
         F facing = dot(ray, s.normal);
         V3 mirrored = along(ray, -2.0f * facing, s.normal);
-        V3 floor = {(look.ground.x + 0.5f * look.ground_delta.x) * (look.ambient.x + 0.5f * look.sunlight.x),
-                    (look.ground.y + 0.5f * look.ground_delta.y) * (look.ambient.y + 0.5f * look.sunlight.y),
-                    (look.ground.z + 0.5f * look.ground_delta.z) * (look.ambient.z + 0.5f * look.sunlight.z)};
+        V3 floor = everywhere({(look.ground.x + 0.5f * look.ground_delta.x) * (look.ambient.x + 0.5f * look.sunlight.x),
+                               (look.ground.y + 0.5f * look.ground_delta.y) * (look.ambient.y + 0.5f * look.sunlight.y),
+                               (look.ground.z + 0.5f * look.ground_delta.z) * (look.ambient.z + 0.5f * look.sunlight.z)});
         V3 image = select(dot(sight.up, mirrored) > 0.0f, sky_in(look, sight, mirrored), floor);
         F grazing = clamp01(1.0f - absolute(facing));
         grazing = grazing * grazing * grazing;
