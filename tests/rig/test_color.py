@@ -7,10 +7,9 @@ from dataclasses import replace
 import color_reference
 import numpy as np
 import pytest
-import rig_reference
 import torch
 
-from mmnav.rig import LABELS, PLAIN_LIGHT, JitterCfg, LookCfg, Rig, fisheye_rig
+from mmnav.rig import LABELS, JitterCfg, LookCfg, Rig, fisheye_rig
 from mmnav.rig.look import TEXTURES, draw_look
 
 QUIET = LookCfg(noise=(0.0, 0.0), shiny=0.4)

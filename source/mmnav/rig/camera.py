@@ -78,6 +78,23 @@ class LensCfg:
         scale = np.where(r > 1e-12, np.sin(theta) / np.maximum(r, 1e-12), 1.0)
         return np.stack([np.cos(theta), -scale * x, -scale * y], -1)
 
+    def project(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Image points of directions in the camera's frame: the inverse of :meth:`directions`.
+
+        Args:
+            directions: Unit directions, shape [..., 3].
+
+        Returns:
+            Columns and rows [pixels], shape [...]; NaN for what a pinhole has behind it.
+        """
+        x, y, z = np.moveaxis(directions, -1, 0)
+        across = np.hypot(y, z)
+        theta = np.arctan2(across, x)
+        with np.errstate(invalid="ignore"):
+            r = np.where(x > 0.0, np.tan(theta), np.nan) if self.model == "pinhole" else self._distort(theta)
+        scale = np.where(across > 1e-12, r / np.maximum(across, 1e-12), 1.0)
+        return self.cx - self.fx * scale * y, self.cy - self.fy * scale * z
+
     def _distort(self, theta: np.ndarray) -> np.ndarray:
         """Returns theta_d of theta."""
         return theta * np.polynomial.polynomial.polyval(theta**2, (1.0, *self.k))
@@ -181,7 +198,7 @@ class RigCfg:
     primitive stays outside.
     """
     samples: int = 1
-    """Rays a pixel: 1, 2 or 4. Colour is their mean, depth the least: so a stick thinner than a pixel does not flicker."""
+    """Rays a pixel: 1, 2 or 4. Colour is their mean, depth the least: a stick thinner than a pixel does not flicker."""
     jitter: JitterCfg | None = None
     """Randomisation of poses and lenses; none if None."""
 

@@ -1,0 +1,52 @@
+"""Draws what the rig sees at a layout's start: ``python -m mmnav.rig Reach --seed 3 --out rig.png``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+
+matplotlib.use("Agg")
+
+from ..errors import UserError, choose, run_main  # noqa: E402
+from ..robot import ROBOT  # noqa: E402
+from ..scenes import SCENES, generate  # noqa: E402
+from . import LookCfg, Rig, fisheye_rig  # noqa: E402
+from .picture import draw_rig  # noqa: E402
+
+
+def main() -> None:
+    """Parses the command line, renders, draws, says where the picture is."""
+    parser = argparse.ArgumentParser(prog="python -m mmnav.rig", description=__doc__)
+    parser.add_argument("scene", help=f"scene family: {', '.join(SCENES)}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the layout and of its looks")
+    parser.add_argument("--difficulty", type=float, default=1.0, help="difficulty in [0, 1]")
+    parser.add_argument("--size", type=int, default=256, help="width and height of each view [px]")
+    parser.add_argument("--samples", type=int, default=4, help="rays a pixel: 1, 2 or 4")
+    parser.add_argument("--out", type=Path, default=None, help="picture to write; rig_SCENE_SEED.png if not given")
+    args = parser.parse_args()
+    cfg = choose("scene", args.scene, SCENES)()
+    out = args.out or Path(f"rig_{args.scene.lower()}_{args.seed}.png")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
+    if not 0.0 <= args.difficulty <= 1.0:
+        raise UserError(f"--difficulty must lie in [0, 1], not {args.difficulty}.")
+    try:
+        rig_cfg = replace(fisheye_rig(args.size, args.size), samples=args.samples)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    scene = generate(cfg, np.array([args.seed]), args.difficulty)
+    x, y, yaw = scene.start[0].tolist()
+    position = torch.tensor([[x, y, ROBOT.center_height]])
+    orientation = torch.tensor([[0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]], dtype=torch.float32)
+    images = Rig(rig_cfg, scene, look=LookCfg()).render(position, orientation, scene.position)
+    draw_rig(rig_cfg, images, 0, f"{args.scene}, seed {args.seed}: the rig at the start").savefig(out, dpi=100)
+    print(f"Wrote {out}.")
+
+
+if __name__ == "__main__":
+    run_main(main)
