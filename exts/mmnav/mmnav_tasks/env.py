@@ -21,6 +21,10 @@ class NavigationEnv(ManagerBasedRLEnv):
     """
 
     def __init__(self, cfg, render_mode: str | None = None, **kwargs):
+        if cfg.rgb_views is not None:
+            cfg.observations.rgb = cfg.observations.RgbCfg()
+            width, height = cfg.rgb_views
+            cfg.observations.rgb.rgb.params |= {"width": width, "height": height}
         first = (cfg.seed or 0) * LAYOUT_SEEDS
         self._bodies = None
         if cfg.layouts is not None:

@@ -242,6 +242,12 @@ class World:
         return torch.cat([self.position[:, :2], _yaw(self.orientation)[:, None]], -1)
 
     @property
+    def base_pose(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions of the bases in their envs' frames [m], shape [E, 3], and their quaternions, shape [E, 4]."""
+        self._sense()
+        return self.position, self.orientation
+
+    @property
     def depth(self) -> torch.Tensor:
         """Depth of the views F, R, B, L side by side [m], shape [E, H, 4 W]."""
         self._see()

@@ -1,7 +1,7 @@
 """What the robots' cameras see: rigs of fisheye and pinhole cameras, and their depth images."""
 
 from .camera import DEPTH_RIG, FISHEYE_RIG, CameraCfg, JitterCfg, LensCfg, RigCfg, depth_rig, fisheye_rig
-from .look import PLAIN_LIGHT, LookCfg
+from .look import LookCfg, plain_day, random_day
 from .renderer import GROUND, LABELS, NOTHING, Images, Rig
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "GROUND",
     "LABELS",
     "NOTHING",
-    "PLAIN_LIGHT",
     "CameraCfg",
     "Images",
     "JitterCfg",
@@ -20,4 +19,6 @@ __all__ = [
     "RigCfg",
     "depth_rig",
     "fisheye_rig",
+    "plain_day",
+    "random_day",
 ]

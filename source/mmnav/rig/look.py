@@ -82,18 +82,24 @@ class LookCfg:
                 raise ValueError(f"LookCfg.{name} is {getattr(self, name)}; it is a share, at most 1.")
 
 
-PLAIN_LIGHT = LookCfg(
-    sun_elevation=(0.9, 0.9),
-    sunlight=(0.7, 0.7),
-    warmth=(1.0, 1.0),
-    ambient=(0.35, 0.35),
-    glow=(0.3, 0.3),
-    fog=(0.01, 0.01),
-    exposure=(1.0, 1.0),
-    white_balance=(1.0, 1.0),
-    noise=(0.0, 0.0),
-)
-"""One kind of day without noise, for pictures and comparisons."""
+def random_day() -> LookCfg:
+    """Every world has a day of its own: what to train on."""
+    return LookCfg()
+
+
+def plain_day() -> LookCfg:
+    """The same light in every world, and no noise: for pictures and comparisons."""
+    return LookCfg(
+        sun_elevation=(0.9, 0.9),
+        sunlight=(0.7, 0.7),
+        warmth=(1.0, 1.0),
+        ambient=(0.35, 0.35),
+        glow=(0.3, 0.3),
+        fog=(0.01, 0.01),
+        exposure=(1.0, 1.0),
+        white_balance=(1.0, 1.0),
+        noise=(0.0, 0.0),
+    )
 
 
 @dataclass(frozen=True)

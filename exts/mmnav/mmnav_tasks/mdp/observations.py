@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from isaaclab.managers import ManagerTermBase, ObservationTermCfg
+
+from mmnav.rig import LookCfg, Rig, RigCfg
 
 
 def encode_depth(depth: torch.Tensor) -> torch.Tensor:
@@ -94,3 +98,37 @@ def elapsed(env) -> torch.Tensor:
 def movers(env, count: int) -> torch.Tensor:
     """The nearest movers in the base's frame: place / 3 m (2), velocity (2) and radius, shape [E, 5 count]."""
     return env.world.nearest_movers(count)
+
+
+class Rgb(ManagerTermBase):
+    """Colour of a rig's cameras, planar, shape [E, C, 3, H, W], uint8.
+
+    Every reset gives a world new looks and cameras, by its layout's seed.
+
+    Params:
+        rig: Makes the rig from its width and height, such as :func:`mmnav.rig.fisheye_rig`.
+        width: Columns of each view [px].
+        height: Rows of each view [px].
+        look: Makes the ranges of the looks, such as :func:`mmnav.rig.random_day`.
+    """
+
+    def __init__(self, cfg: ObservationTermCfg, env):
+        super().__init__(cfg, env)
+        p = cfg.params
+        self._rig = Rig(p["rig"](p["width"], p["height"]), env.world.scene, look=p["look"]())
+        self._seen_at = -1
+
+    def reset(self, env_ids=None) -> None:
+        """Draws the looks of the worlds that are new."""
+        self._rig.reset(env_ids)
+        self._seen_at = -1
+
+    def __call__(
+        self, env, rig: Callable[[int, int], RigCfg], width: int, height: int, look: Callable[[], LookCfg]
+    ) -> torch.Tensor:
+        """Renders, once a step."""
+        world = env.world
+        if self._seen_at != env.common_step_counter:
+            self._rig.render(*world.base_pose, world.geom_position)
+            self._seen_at = env.common_step_counter
+        return self._rig.images.rgb

@@ -19,6 +19,7 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.utils import configclass
 
+from mmnav.rig import fisheye_rig, random_day
 from mmnav.robot import ROBOT
 
 from .. import mdp
@@ -88,10 +89,20 @@ class ObservationsCfg:
         elapsed = ObservationTermCfg(func=mdp.observations.elapsed)
         movers = ObservationTermCfg(func=mdp.observations.movers, params={"count": 8})
 
+    @configclass
+    class RgbCfg(ObservationGroupCfg):
+        """Colour images of the student's cameras."""
+
+        rgb = ObservationTermCfg(
+            func=mdp.observations.Rgb, params={"rig": fisheye_rig, "width": 128, "height": 128, "look": random_day}
+        )
+
     panorama: PanoramaCfg = PanoramaCfg()
     state: StateCfg = StateCfg()
     scan: ScanCfg = ScanCfg()
     privileged: PrivilegedCfg = PrivilegedCfg()
+    rgb: RgbCfg | None = None
+    """None, or ``RgbCfg()`` for images; ``env.rgb_views=[64,64]`` on a command line does the same at that size."""
 
 
 @configclass
@@ -154,6 +165,8 @@ class NavigationEnvCfg(ManagerBasedRLEnvCfg):
     """Whether progress counts along the shortest way past the static obstacles instead of straight to the goal."""
     depth_views: tuple[int, int] = (64, 4)
     """Width and height of each of the four depth views [px]."""
+    rgb_views: tuple[int, int] | None = None
+    """Width and height of each of the four colour views [px]; no colour if None."""
 
     scene: NavigationSceneCfg = NavigationSceneCfg(num_envs=512, env_spacing=ENV_SPACING)
     sim: SimulationCfg = SimulationCfg(dt=0.05, render_interval=2, gravity=(0.0, 0.0, 0.0), physics=PhysicsPresets())
