@@ -79,8 +79,8 @@ class World:
         views = depth_rig(*env.cfg.depth_views)
         self._rig = Rig(views, self.scene, geom_ids=self.has_movers)
         turned = [view @ camera.rotation.T for view, camera in zip(rays(views), views.cameras, strict=True)]
-        hull = ROBOT.hull_distance(np.concatenate(turned, axis=1))
-        self._hull = torch.tensor(hull, dtype=torch.float32, device=self.device)
+        hull = torch.tensor(ROBOT.hull_distance(np.stack(turned)), dtype=torch.float32, device=self.device)
+        self._hull = _by_column(hull[None])[0]
         self._way = _way_field(self.scene) if env.cfg.geodesic_progress else None
         self._way_to_go = zeros()
         self._is_sensed = self._is_seen = False
@@ -184,16 +184,13 @@ class World:
             return
         self._sense()
         views = self._rig.render_depth(self.position, self.orientation, self.geom_position)
-        envs, cameras, height, width = views.shape
-        self._depth = views.transpose(1, 2).reshape(envs, height, cameras * width)
-        self._free = (self._depth - self._hull).clamp_(min=0.0)
-        row = self._free.argmin(dim=1)
-        self._surface_velocity = torch.zeros(envs, 2, cameras * width, device=self.device)
+        self._free = _by_column(views).sub_(self._hull).clamp_(min=0.0)
+        self._surface_velocity = torch.zeros(*self._free.shape[:2], 2, device=self.device)
         if self.has_movers:
-            geom = self._rig.geom.transpose(1, 2).reshape(envs, height, cameras * width)
-            geom = geom.gather(1, row[:, None])[:, 0].long()
-            seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0)[..., None].expand(-1, -1, 2))
-            self._surface_velocity = self.to_base(seen * (geom >= 0)[..., None]).transpose(1, 2)
+            nearest = self._free.argmin(dim=2, keepdim=True)
+            geom = _by_column(self._rig.geom).gather(2, nearest).long()
+            seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0).expand(-1, -1, 2))
+            self._surface_velocity = self.to_base(seen * (geom >= 0))
         self._is_seen = True
 
     @property
@@ -245,17 +242,17 @@ class World:
     def depth(self) -> torch.Tensor:
         """Depth of the views F, R, B, L side by side [m], shape [E, H, 4 W]."""
         self._see()
-        return self._depth
+        return self._rig.depth.transpose(1, 2).flatten(2)
 
     @property
     def free_depth(self) -> torch.Tensor:
-        """Depth beyond the robot's own sides [m]: 0 is contact whichever the direction; shape [E, H, 4 W]."""
+        """Depth beyond the robot's own sides by column, clockwise [m]: 0 is contact; shape [E, 4 W, H]."""
         self._see()
         return self._free
 
     @property
     def surface_velocity(self) -> torch.Tensor:
-        """Velocity of what each column's nearest pixel hits, in the base's frame [m/s], shape [E, 2, 4 W]."""
+        """Velocity of what each column's nearest pixel hits, in the base's frame [m/s], shape [E, 4 W, 2]."""
         self._see()
         return self._surface_velocity
 
@@ -277,6 +274,11 @@ class World:
         speed = self.to_base(self.geom_velocity[..., :2].gather(1, pick))
         radius = self.scene.size[..., :2].amax(-1).gather(1, index)[..., None]
         return (torch.cat([place, speed, radius], -1) * moves.gather(1, index)[..., None]).flatten(1)
+
+
+def _by_column(views: torch.Tensor) -> torch.Tensor:
+    """Joins views [E, C, H, W] to columns [E, C W, H], a copy."""
+    return views.permute(0, 1, 3, 2).flatten(1, 2).contiguous()
 
 
 def _way_field(scene: SceneBatch) -> DistanceField:

@@ -19,12 +19,12 @@ def panorama(env) -> torch.Tensor:
         velocity [m/s] of the surface that its nearest pixel hits, in the base's frame; 0 for what stands still.
     """
     world = env.world
-    return torch.cat([encode_depth(world.free_depth), world.surface_velocity], dim=1).transpose(1, 2).contiguous()
+    return torch.cat([encode_depth(world.free_depth), world.surface_velocity], dim=2)
 
 
 def scan(env) -> torch.Tensor:
     """Encoded depth of each column's nearest pixel, shape [E, 4 W]."""
-    return encode_depth(env.world.free_depth.amin(dim=1))
+    return encode_depth(env.world.free_depth.amin(dim=2))
 
 
 def goal(env) -> torch.Tensor:
