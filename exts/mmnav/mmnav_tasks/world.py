@@ -233,10 +233,15 @@ class World:
         return self._way_to_go
 
     @property
+    def place(self) -> torch.Tensor:
+        """Where the robots are (x, y) [m], shape [E, 2]."""
+        self._sense()
+        return self.position[:, :2]
+
+    @property
     def pose(self) -> torch.Tensor:
         """Pose of the robots (x, y, yaw) [m, m, rad], shape [E, 3]."""
-        self._sense()
-        return torch.cat([self.position[:, :2], _yaw(self.orientation)[:, None]], -1)
+        return torch.cat([self.place, _yaw(self.orientation)[:, None]], -1)
 
     @property
     def depth(self) -> torch.Tensor:
@@ -277,8 +282,8 @@ class World:
 
 
 def _by_column(views: torch.Tensor) -> torch.Tensor:
-    """Joins views [E, C, H, W] to columns [E, C W, H], a copy."""
-    return views.permute(0, 1, 3, 2).flatten(1, 2).contiguous()
+    """Joins views [E, C, H, W] to columns [E, C W, H], always a copy."""
+    return views.permute(0, 1, 3, 2).clone(memory_format=torch.contiguous_format).flatten(1, 2)
 
 
 def _way_field(scene: SceneBatch) -> DistanceField:

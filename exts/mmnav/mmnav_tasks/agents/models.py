@@ -45,9 +45,10 @@ class PanoramaModel(MLPModel):
         activation="elu",
         obs_normalization=False,
         distribution_cfg=None,
-        channels=(16, 32),
-        kernels=(16, 4),
-        strides=(8, 4),
+        *,
+        channels,
+        kernels,
+        strides,
     ):
         columns, features = obs["panorama"].shape[1:]
         for stride in strides:

@@ -64,13 +64,13 @@ class Trail(ManagerTermBase):
     def reset(self, env_ids=None) -> None:
         """Fills the trail with the start."""
         env_ids = slice(None) if env_ids is None else env_ids
-        self._places[env_ids] = self._env.world.pose[env_ids, None, :2]
+        self._places[env_ids] = self._env.world.place[env_ids, None]
 
     def __call__(self, env, seconds: tuple[float, ...]) -> torch.Tensor:
         """Notes the present place and looks back."""
         ring = self._places.shape[1]
         now = env.episode_length_buf.long() % ring
-        here = env.world.pose[:, :2]
+        here = env.world.place
         self._places[self._envs, now] = here
         past = self._places[self._envs[:, None], (now[:, None] - self._ago) % ring]
         return (env.world.to_base(past - here[:, None]) / 3.0).clamp(-3.0, 3.0).flatten(1)

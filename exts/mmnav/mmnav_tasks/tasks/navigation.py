@@ -19,6 +19,7 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.utils import configclass
 
+from mmnav.rig import DEPTH_RIG
 from mmnav.robot import ROBOT
 
 from .. import mdp
@@ -152,7 +153,7 @@ class NavigationEnvCfg(ManagerBasedRLEnvCfg):
     """Seeds of the envs' layouts, one each, for evaluation; an endless stream of fresh ones if None."""
     geodesic_progress: bool = False
     """Whether progress counts along the shortest way past the static obstacles instead of straight to the goal."""
-    depth_views: tuple[int, int] = (64, 4)
+    depth_views: tuple[int, int] = (DEPTH_RIG.width, DEPTH_RIG.height)
     """Width and height of each of the four depth views [px]."""
 
     scene: NavigationSceneCfg = NavigationSceneCfg(num_envs=512, env_spacing=ENV_SPACING)
