@@ -44,7 +44,8 @@ class Layouts(Protocol):
 class World:
     """Keeps E worlds and what the robots in them sense.
 
-    :meth:`advance` only moves the clock; whatever is read after it is brought up to date once, at the first read.
+    :meth:`advance` moves the clock and feels for what the robots touched in the physics step before; whatever else is
+    read after it is brought up to date once, at the first read.
     Positions are in each env's own frame: the env's origin is where its layout's origin is.
     """
 
@@ -71,7 +72,8 @@ class World:
         self.position, self.orientation = zeros(3), zeros(4)
         self.geom_position, self.geom_velocity = zeros(k, 3), zeros(k, 3)
         self._geom_before, self._position_before = zeros(k, 3), zeros(3)
-        self._goal_distance, self._progress, self._collided = zeros(), zeros(), zeros().bool()
+        self._least_clearance, self._goal_distance, self._progress = zeros(), zeros(), zeros()
+        self._collided = zeros().bool()
         self._path_length, self._clearance_sum, self._steps = zeros(), zeros(), zeros()
         self.ended_path_length, self.ended_clearance = zeros(), zeros()
         """Way driven [m] and mean clearance [m] of the episode that each env ended last, shape [E]."""
@@ -86,7 +88,12 @@ class World:
         self._is_sensed = self._is_seen = False
 
     def advance(self, dt: float) -> None:
-        """Lets ``dt`` [s] pass: called by the action term once every physics step."""
+        """Lets ``dt`` [s] pass: called by the action term before every physics step."""
+        if self._is_sensed:  # a control step begins
+            self._least_clearance.fill_(FAR_AWAY)
+            self._collided.fill_(False)
+        else:
+            self._feel()
         self.time += dt
         self._is_sensed = self._is_seen = False
         if self._bodies is not None:
@@ -116,7 +123,7 @@ class World:
         self._goal_distance[env_ids] = (scenes.goal - scenes.start[:, :2]).norm(dim=-1)
         self._progress[env_ids] = 0.0
         here = (self.position[env_ids], self.orientation[env_ids], scenes.position)
-        self._clearance.distance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
+        self._least_clearance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
         self._way_to_go[env_ids] = self._goal_distance[env_ids]
         if self._way is not None:
             fresh = geodesic(scenes, _WAY_RADIUS, _WAY_CELL)
@@ -146,23 +153,32 @@ class World:
         cos, sin, (vx, vy) = cos.view(extra), sin.view(extra), vector.unbind(-1)
         return torch.stack([cos * vx + sin * vy, cos * vy - sin * vx], -1)
 
-    def _sense(self) -> None:
-        """Brings poses, movers, clearance and progress up to date, once after every control step."""
-        if self._is_sensed:
-            return
+    def _feel(self) -> None:
+        """Follows the robots and the movers through one physics step, and what they came near or touched in it."""
         pose = self._robot.data.root_link_pose_w.torch
         torch.sub(pose[:, :3], self._origins, out=self.position)
         self.orientation.copy_(pose[:, 3:])
         if self.has_movers:
             advance(self.scene, self.time, self.geom_position, self.geom_velocity)
+        way = self.position - self._position_before
         distance, _ = self._clearance.update(
             self.position,
             self.orientation,
             self.geom_position,
             self.geom_position - self._geom_before if self.has_movers else None,
-            self.position - self._position_before if self.has_movers else None,
+            way if self.has_movers else None,
         )
-        torch.logical_or(distance <= 0.0, ~self.position.isfinite().all(-1), out=self._collided)
+        torch.minimum(self._least_clearance, distance, out=self._least_clearance)
+        self._collided |= (distance <= 0.0) | ~self.position.isfinite().all(-1)
+        self._path_length += way[:, :2].norm(dim=-1).nan_to_num_(0.0)
+        self._geom_before.copy_(self.geom_position)
+        self._position_before.copy_(self.position)
+
+    def _sense(self) -> None:
+        """Brings everything but the views up to date, once after every control step."""
+        if self._is_sensed:
+            return
+        self._feel()
         if self._contact is not None:
             force = self._contact.data.net_forces_w_history.torch.norm(dim=-1).flatten(1).amax(-1)
             self._collided |= force > _CONTACT_FORCE
@@ -171,11 +187,8 @@ class World:
         to_go = torch.where(to_go.isfinite(), to_go, self._way_to_go)  # squeezed in where the field has no way
         torch.sub(self._way_to_go, to_go, out=self._progress)
         self._way_to_go.copy_(to_go)
-        self._path_length += (self.position - self._position_before)[:, :2].norm(dim=-1).nan_to_num_(0.0)
-        self._clearance_sum += distance.nan_to_num(0.0)
+        self._clearance_sum += self._least_clearance
         self._steps += 1.0
-        self._geom_before.copy_(self.geom_position)
-        self._position_before.copy_(self.position)
         self._is_sensed = True
 
     def _see(self) -> None:
@@ -197,7 +210,7 @@ class World:
     def clearance(self) -> torch.Tensor:
         """Distance from the robot to the nearest surface during the last step [m], at most 2 m, shape [E]."""
         self._sense()
-        return self._clearance.distance
+        return self._least_clearance
 
     @property
     def collided(self) -> torch.Tensor:

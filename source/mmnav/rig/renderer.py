@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 import warp as wp
 
 from ..scenes.batch import SceneBatch
+from ..threads import Threads
 from . import kernels
 from .camera import RigCfg
 from .tables import TILE, rig_tables
@@ -17,7 +17,6 @@ from .tables import TILE, rig_tables
 NOTHING, GROUND = -1, -2
 """Values of :attr:`Rig.geom` where a ray meets no primitive: nothing within range, or the ground."""
 
-_MAX_THREADS = 16
 _CHUNK_RECORDS = 8192
 """Primitive records (64 bytes) of the views that one CPU thread takes at a time: they stay in its cache."""
 
@@ -46,7 +45,7 @@ class Rig:
             cfg: The rig.
             scene: E worlds of K primitives; must live as long as the rig.
             geom_ids: Whether to fill :attr:`geom`.
-            threads: CPU threads; None for as many as the machine has (at most 16). Ignored on a GPU.
+            threads: CPU threads; None for as many as torch has (at most 16). Ignored on a GPU.
 
         Raises:
             ValueError: If ``threads`` is below 1 or an array of the scene cannot be read in place.
@@ -82,12 +81,9 @@ class Rig:
         """Primitive hit, :data:`NOTHING` or :data:`GROUND`, shape [E, C, H, W], int32; None unless asked for."""
 
         on_cpu = scene.device.type == "cpu"
-        threads = min(threads or os.cpu_count() or 1, _MAX_THREADS) if on_cpu else 1
         views = max(1, _CHUNK_RECORDS // max(geom_count, 1)) if on_cpu else view_count
         self._chunks = [self._record(v, min(views, view_count - v), on_cpu) for v in range(0, view_count, views)]
-        threads = min(threads, len(self._chunks))
-        self._pool = ThreadPoolExecutor(threads - 1, "rig") if threads > 1 else None
-        self._helpers = threads - 1
+        self._threads = Threads(threads) if on_cpu and len(self._chunks) > 1 else Threads(1)
 
     def render_depth(
         self, robot_position: torch.Tensor, robot_orientation: torch.Tensor, geom_position: torch.Tensor
@@ -115,17 +111,7 @@ class Rig:
 
     def _run(self, stages: Sequence[str]) -> None:
         """Runs stages, in order within each chunk; chunks are independent of each other."""
-        chunks = iter(self._chunks)  # threads draw from one iterator; drawing is atomic
-
-        def work() -> None:
-            for chunk in chunks:
-                for stage in stages:
-                    chunk[stage].launch()
-
-        helpers = [self._pool.submit(work) for _ in range(self._helpers)]
-        work()
-        for helper in helpers:
-            helper.result()
+        self._threads.run([partial(_launch, chunk, stages) for chunk in self._chunks])
 
     def _record(self, first_view: int, view_count: int, on_cpu: bool) -> dict[str, wp.Launch]:
         """Records the launches of all stages for a range of views."""
@@ -170,3 +156,8 @@ class Rig:
             [depth, index],
         )
         return {"place": place, "mask": mask, "trace": trace}
+
+
+def _launch(chunk: dict[str, wp.Launch], stages: Sequence[str]) -> None:
+    for stage in stages:
+        chunk[stage].launch()
