@@ -19,8 +19,8 @@ from pathlib import Path
 import _checkout  # noqa: F401
 from mmnav.errors import UserError, run_main
 
-CPU = {"num_envs": 512, "max_iterations": 800, "evaluate_every": 50}
 GPU = {"num_envs": 4096, "max_iterations": 1500, "evaluate_every": 100}
+"""What a GPU gets in place of the configurations' defaults, which are a CPU's."""
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
@@ -60,17 +60,18 @@ def main() -> None:
     if args.distributed and device.startswith("cuda"):
         device = launch.device_name(f"cuda:{local_rank}")
     physics = launch.physics_name(args.physics)
-    defaults = CPU if device == "cpu" else GPU
+    defaults = {} if device == "cpu" else GPU
     runs = launch.writable_folder("--logs", args.logs / task.lower())
 
     from mmnav_tasks.agents.runner import RANK_SEEDS, find_checkpoint, read_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint, runs) if args.checkpoint else None
     env_cfg, agent_cfg = launch.task_config(task, physics, overrides)
-    env_cfg.scene.num_envs = args.num_envs or defaults["num_envs"]
+    env_cfg.scene.num_envs = args.num_envs or defaults.get("num_envs", env_cfg.scene.num_envs)
     env_cfg.sim.device = agent_cfg.device = device
     env_cfg.seed = agent_cfg.seed = args.seed + RANK_SEEDS * rank
-    agent_cfg.max_iterations = args.max_iterations or defaults["max_iterations"]
+    agent_cfg.max_iterations = args.max_iterations or defaults.get("max_iterations", agent_cfg.max_iterations)
+    agent_cfg.save_interval = args.evaluate_every or defaults.get("evaluate_every", agent_cfg.save_interval)
     agent_cfg.logger = args.logger
     if checkpoint:
         state = read_checkpoint(checkpoint, "cpu")
@@ -85,13 +86,12 @@ def main() -> None:
     if rank == 0:
         run.mkdir(exist_ok=True)
         (run / "command.json").write_text(json.dumps(sys.argv) + "\n")
-    every = args.evaluate_every or defaults["evaluate_every"]
-    finished = train(task, env_cfg, agent_cfg, run, checkpoint, every, args.viz)
+    finished = train(task, env_cfg, agent_cfg, run, checkpoint, args.viz)
     if rank == 0:
         close(task, physics, run, args.episodes if finished else 0, args.seeds)
 
 
-def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, evaluate_every: int, viz) -> bool:
+def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, viz) -> bool:
     """Makes the env and the runner and trains; says whether it came to its end."""
     import torch
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
@@ -110,7 +110,7 @@ def train(task: str, env_cfg, agent_cfg, run: Path, checkpoint: Path | None, eva
             if checkpoint:
                 runner.load(str(checkpoint), map_location=agent_cfg.device)
             try:
-                runner.train(agent_cfg.max_iterations, evaluate_every, display.update, random_start=not checkpoint)
+                runner.train(agent_cfg.max_iterations, display.update, random_start=not checkpoint)
             except KeyboardInterrupt:
                 display.interrupted(runner.current_learning_iteration)
                 finished = False

@@ -19,7 +19,7 @@ if __name__ == "__main__":
     env_cfg.seed = agent_cfg.seed = 1 + RANK_SEEDS * rank
     with tempfile.TemporaryDirectory() as logs, running_env("Reach", env_cfg) as env:
         runner = ExpertRunner(RslRlVecEnvWrapper(env), agent_cfg.to_dict(), logs, "cpu", "Reach")
-        runner.train(2, 2, lambda progress: None)
+        runner.train(2, lambda progress: None)
         weights = torch.cat([p.detach().flatten() for p in runner.alg.actor.parameters()]).double().sum().item()
         mine = (weights, env.unwrapped.world.scene.seed.tolist(), runner.current_learning_iteration)
         found = [None, None]

@@ -6,6 +6,7 @@ import json
 
 import torch
 
+from mmnav.scenes import Kind
 from mmnav_tasks.launch import running_env, task_config
 from mmnav_tasks.rollout import evaluation_layouts, run_episodes
 
@@ -90,6 +91,20 @@ def teleported_to_the_goal_succeeds(env) -> None:
     say("success", ended=env.termination_manager.get_term("success").tolist())
 
 
+def a_touch_between_control_steps_counts(env) -> None:
+    env.reset()
+    world, dt = env.world, env.physics_dt
+    start = world._robot.data.root_link_pose_w.torch.clone()
+    inside = start.clone()
+    low = (world.geom_position[..., 2] < 0.5) & (world.scene.kind != Kind.NONE)
+    inside[:4, :2] = world.geom_position[range(4), low[:4].int().argmax(1), :2] + world._origins[:4, :2]
+    world.advance(dt)
+    world._robot.write_root_pose_to_sim_index(root_pose=inside)
+    world.advance(dt)
+    world._robot.write_root_pose_to_sim_index(root_pose=start)
+    say("touch", collided=world.collided.tolist(), clearance=world.clearance.tolist())
+
+
 def evaluation_repeats_and_leaves_no_trace(env) -> None:
     layouts = evaluation_layouts(5, N)
 
@@ -120,6 +135,7 @@ if __name__ == "__main__":
             trail_leads_back,
             outcomes_exclude_each_other,
             teleported_to_the_goal_succeeds,
+            a_touch_between_control_steps_counts,
             evaluation_repeats_and_leaves_no_trace,
         ):
             scenario(env.unwrapped)

@@ -9,13 +9,12 @@ from torch.nn.functional import conv1d, pad
 from mmnav_tasks.agents.models import CircularConv1d
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(8, 4), (4, 4), (5, 2), (3, 1)])
+@pytest.mark.parametrize(("kernel", "stride"), [(8, 4), (4, 4), (6, 2), (3, 1)])
 def test_it_is_torchs_convolution_with_circular_padding(kernel, stride):
     torch.manual_seed(0)
     layer, x = CircularConv1d(3, 5, kernel, stride).double(), torch.randn(2, 16, 3, dtype=torch.float64)
     weight = layer.linear.weight.view(5, kernel, 3).transpose(1, 2)
-    before = (kernel - stride) // 2
-    ring = pad(x.transpose(1, 2), (before, kernel - stride - before), mode="circular")
+    ring = pad(x.transpose(1, 2), (0, kernel - stride), mode="circular")
     expected = conv1d(ring, weight, layer.linear.bias, stride).transpose(1, 2)
     assert torch.allclose(layer(x), expected, atol=1e-12)
 
@@ -31,3 +30,8 @@ def test_gradients_reach_every_column_once_per_window():
     torch.nn.init.ones_(layer.linear.weight)
     layer(x).sum().backward()
     assert torch.equal(x.grad, torch.full_like(x, 2.0))
+
+
+def test_a_kernel_must_be_whole_strides():
+    with pytest.raises(ValueError, match="kernel 5 is no multiple of stride 2"):
+        CircularConv1d(3, 5, 5, 2)

@@ -48,6 +48,12 @@ def test_being_at_the_goal_is_success(found):
     assert found["success"]["ended"] == [True] * 4 + [False] * 4
 
 
+def test_a_touch_between_two_control_steps_is_a_collision(found):
+    """Every physics step counts, as under PhysX: who grazes an edge and comes off it again has touched it."""
+    assert found["touch"]["collided"] == [True] * 4 + [False] * 4
+    assert [clearance == 0.0 for clearance in found["touch"]["clearance"]] == [True] * 4 + [False] * 4
+
+
 def test_an_evaluation_repeats_exactly_and_leaves_training_as_it_was(found):
     row = found["evaluation"]
     assert row["same"] and row["untouched"] and row["timed"]

@@ -129,7 +129,9 @@ def stepping(env_count: int, device: str) -> Iterator[dict]:
     """Our task under random actions."""
     from .launch import running_env
 
-    with running_env("Reach", _task(env_count, device)[0]) as env:
+    env_cfg, _ = _task("Reach", env_count, device)
+    env_cfg.layout, env_cfg.depth_views = LAYOUT, DEPTH_VIEWS
+    with running_env("Reach", env_cfg) as env:
         rounds = _step_rounds(env.unwrapped)
         yield next(rounds) | _seen(env.unwrapped.world)
         yield from rounds
@@ -152,15 +154,15 @@ def stock_stepping(env_count: int, device: str) -> Iterator[dict]:
 
 
 def training(env_count: int, device: str) -> Iterator[dict]:
-    """The training loop without evaluations: collecting with the policy, then updating it; a round is an iteration."""
+    """Squeeze's training loop, as it is, without evaluations: collecting, then learning; a round is an iteration."""
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 
     from .agents.runner import ExpertRunner
     from .launch import running_env
 
-    env_cfg, agent_cfg = _task(env_count, device)
-    with running_env("Reach", env_cfg) as env:
-        runner = ExpertRunner(RslRlVecEnvWrapper(env), agent_cfg.to_dict(), None, device, "Reach")
+    env_cfg, agent_cfg = _task("Squeeze", env_count, device)
+    with running_env("Squeeze", env_cfg) as env:
+        runner = ExpertRunner(RslRlVecEnvWrapper(env), agent_cfg.to_dict(), None, device, "Squeeze")
         seconds = {}
         runner.logger.log = lambda **values: seconds.update(values)
         runner.learn(2, init_at_random_ep_len=True)
@@ -177,12 +179,11 @@ def training(env_count: int, device: str) -> Iterator[dict]:
             }
 
 
-def _task(env_count: int, device: str):
+def _task(task: str, env_count: int, device: str):
     """Configurations of our env, at full difficulty from the start, and of our agent."""
     from .launch import task_config
 
-    env_cfg, agent_cfg = task_config("Reach")
-    env_cfg.layout, env_cfg.depth_views, env_cfg.difficulty = LAYOUT, DEPTH_VIEWS, 1.0
+    env_cfg, agent_cfg = task_config(task)
     env_cfg.curriculum = None
     env_cfg.seed, env_cfg.sim.device, env_cfg.scene.num_envs = 0, device, env_count
     agent_cfg.device = device

@@ -44,7 +44,8 @@ class Layouts(Protocol):
 class World:
     """Keeps E worlds and what the robots in them sense.
 
-    :meth:`advance` only moves the clock; whatever is read after it is brought up to date once, at the first read.
+    :meth:`advance` moves the clock and feels for what the robots touched in the physics step before; whatever else is
+    read after it is brought up to date once, at the first read.
     Positions are in each env's own frame: the env's origin is where its layout's origin is.
     """
 
@@ -71,7 +72,8 @@ class World:
         self.position, self.orientation = zeros(3), zeros(4)
         self.geom_position, self.geom_velocity = zeros(k, 3), zeros(k, 3)
         self._geom_before, self._position_before = zeros(k, 3), zeros(3)
-        self._goal_distance, self._progress, self._collided = zeros(), zeros(), zeros().bool()
+        self._least_clearance, self._goal_distance, self._progress = zeros(), zeros(), zeros()
+        self._collided = zeros().bool()
         self._path_length, self._clearance_sum, self._steps = zeros(), zeros(), zeros()
         self.ended_path_length, self.ended_clearance = zeros(), zeros()
         """Way driven [m] and mean clearance [m] of the episode that each env ended last, shape [E]."""
@@ -79,14 +81,19 @@ class World:
         views = depth_rig(*env.cfg.depth_views)
         self._rig = Rig(views, self.scene, geom_ids=self.has_movers)
         turned = [view @ camera.rotation.T for view, camera in zip(rays(views), views.cameras, strict=True)]
-        hull = ROBOT.hull_distance(np.concatenate(turned, axis=1))
-        self._hull = torch.tensor(hull, dtype=torch.float32, device=self.device)
+        hull = torch.tensor(ROBOT.hull_distance(np.stack(turned)), dtype=torch.float32, device=self.device)
+        self._hull = _by_column(hull[None])[0]
         self._way = _way_field(self.scene) if env.cfg.geodesic_progress else None
         self._way_to_go = zeros()
         self._is_sensed = self._is_seen = False
 
     def advance(self, dt: float) -> None:
-        """Lets ``dt`` [s] pass: called by the action term once every physics step."""
+        """Lets ``dt`` [s] pass: called by the action term before every physics step."""
+        if self._is_sensed:  # a control step begins
+            self._least_clearance.fill_(FAR_AWAY)
+            self._collided.fill_(False)
+        else:
+            self._feel()
         self.time += dt
         self._is_sensed = self._is_seen = False
         if self._bodies is not None:
@@ -116,7 +123,7 @@ class World:
         self._goal_distance[env_ids] = (scenes.goal - scenes.start[:, :2]).norm(dim=-1)
         self._progress[env_ids] = 0.0
         here = (self.position[env_ids], self.orientation[env_ids], scenes.position)
-        self._clearance.distance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
+        self._least_clearance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
         self._way_to_go[env_ids] = self._goal_distance[env_ids]
         if self._way is not None:
             fresh = geodesic(scenes, _WAY_RADIUS, _WAY_CELL)
@@ -146,23 +153,32 @@ class World:
         cos, sin, (vx, vy) = cos.view(extra), sin.view(extra), vector.unbind(-1)
         return torch.stack([cos * vx + sin * vy, cos * vy - sin * vx], -1)
 
-    def _sense(self) -> None:
-        """Brings poses, movers, clearance and progress up to date, once after every control step."""
-        if self._is_sensed:
-            return
+    def _feel(self) -> None:
+        """Follows the robots and the movers through one physics step, and what they came near or touched in it."""
         pose = self._robot.data.root_link_pose_w.torch
         torch.sub(pose[:, :3], self._origins, out=self.position)
         self.orientation.copy_(pose[:, 3:])
         if self.has_movers:
             advance(self.scene, self.time, self.geom_position, self.geom_velocity)
+        way = self.position - self._position_before
         distance, _ = self._clearance.update(
             self.position,
             self.orientation,
             self.geom_position,
             self.geom_position - self._geom_before if self.has_movers else None,
-            self.position - self._position_before if self.has_movers else None,
+            way if self.has_movers else None,
         )
-        torch.logical_or(distance <= 0.0, ~self.position.isfinite().all(-1), out=self._collided)
+        torch.minimum(self._least_clearance, distance, out=self._least_clearance)
+        self._collided |= (distance <= 0.0) | ~self.position.isfinite().all(-1)
+        self._path_length += way[:, :2].norm(dim=-1).nan_to_num_(0.0)
+        self._geom_before.copy_(self.geom_position)
+        self._position_before.copy_(self.position)
+
+    def _sense(self) -> None:
+        """Brings everything but the views up to date, once after every control step."""
+        if self._is_sensed:
+            return
+        self._feel()
         if self._contact is not None:
             force = self._contact.data.net_forces_w_history.torch.norm(dim=-1).flatten(1).amax(-1)
             self._collided |= force > _CONTACT_FORCE
@@ -171,11 +187,8 @@ class World:
         to_go = torch.where(to_go.isfinite(), to_go, self._way_to_go)  # squeezed in where the field has no way
         torch.sub(self._way_to_go, to_go, out=self._progress)
         self._way_to_go.copy_(to_go)
-        self._path_length += (self.position - self._position_before)[:, :2].norm(dim=-1).nan_to_num_(0.0)
-        self._clearance_sum += distance.nan_to_num(0.0)
+        self._clearance_sum += self._least_clearance
         self._steps += 1.0
-        self._geom_before.copy_(self.geom_position)
-        self._position_before.copy_(self.position)
         self._is_sensed = True
 
     def _see(self) -> None:
@@ -184,23 +197,20 @@ class World:
             return
         self._sense()
         views = self._rig.render_depth(self.position, self.orientation, self.geom_position)
-        envs, cameras, height, width = views.shape
-        self._depth = views.transpose(1, 2).reshape(envs, height, cameras * width)
-        self._free = (self._depth - self._hull).clamp_(min=0.0)
-        row = self._free.argmin(dim=1)
-        self._surface_velocity = torch.zeros(envs, 2, cameras * width, device=self.device)
+        self._free = _by_column(views).sub_(self._hull).clamp_(min=0.0)
+        self._surface_velocity = torch.zeros(*self._free.shape[:2], 2, device=self.device)
         if self.has_movers:
-            geom = self._rig.geom.transpose(1, 2).reshape(envs, height, cameras * width)
-            geom = geom.gather(1, row[:, None])[:, 0].long()
-            seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0)[..., None].expand(-1, -1, 2))
-            self._surface_velocity = self.to_base(seen * (geom >= 0)[..., None]).transpose(1, 2)
+            nearest = self._free.argmin(dim=2, keepdim=True)
+            geom = _by_column(self._rig.geom).gather(2, nearest).long()
+            seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0).expand(-1, -1, 2))
+            self._surface_velocity = self.to_base(seen * (geom >= 0))
         self._is_seen = True
 
     @property
     def clearance(self) -> torch.Tensor:
         """Distance from the robot to the nearest surface during the last step [m], at most 2 m, shape [E]."""
         self._sense()
-        return self._clearance.distance
+        return self._least_clearance
 
     @property
     def collided(self) -> torch.Tensor:
@@ -236,10 +246,15 @@ class World:
         return self._way_to_go
 
     @property
+    def place(self) -> torch.Tensor:
+        """Where the robots are (x, y) [m], shape [E, 2]."""
+        self._sense()
+        return self.position[:, :2]
+
+    @property
     def pose(self) -> torch.Tensor:
         """Pose of the robots (x, y, yaw) [m, m, rad], shape [E, 3]."""
-        self._sense()
-        return torch.cat([self.position[:, :2], _yaw(self.orientation)[:, None]], -1)
+        return torch.cat([self.place, _yaw(self.orientation)[:, None]], -1)
 
     @property
     def base_pose(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -251,17 +266,17 @@ class World:
     def depth(self) -> torch.Tensor:
         """Depth of the views F, R, B, L side by side [m], shape [E, H, 4 W]."""
         self._see()
-        return self._depth
+        return self._rig.depth.transpose(1, 2).flatten(2)
 
     @property
     def free_depth(self) -> torch.Tensor:
-        """Depth beyond the robot's own sides [m]: 0 is contact whichever the direction; shape [E, H, 4 W]."""
+        """Depth beyond the robot's own sides by column, clockwise [m]: 0 is contact; shape [E, 4 W, H]."""
         self._see()
         return self._free
 
     @property
     def surface_velocity(self) -> torch.Tensor:
-        """Velocity of what each column's nearest pixel hits, in the base's frame [m/s], shape [E, 2, 4 W]."""
+        """Velocity of what each column's nearest pixel hits, in the base's frame [m/s], shape [E, 4 W, 2]."""
         self._see()
         return self._surface_velocity
 
@@ -283,6 +298,11 @@ class World:
         speed = self.to_base(self.geom_velocity[..., :2].gather(1, pick))
         radius = self.scene.size[..., :2].amax(-1).gather(1, index)[..., None]
         return (torch.cat([place, speed, radius], -1) * moves.gather(1, index)[..., None]).flatten(1)
+
+
+def _by_column(views: torch.Tensor) -> torch.Tensor:
+    """Joins views [E, C, H, W] to columns [E, C W, H], always a copy."""
+    return views.permute(0, 1, 3, 2).clone(memory_format=torch.contiguous_format).flatten(1, 2)
 
 
 def _way_field(scene: SceneBatch) -> DistanceField:

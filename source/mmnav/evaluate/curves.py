@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ..errors import UserError, run_main  # noqa: E402
 from .metrics import wilson_interval  # noqa: E402
 
-_RATES = {"SR": "tab:green", "CR": "tab:red", "TO": "tab:blue"}
+_RATES = {"SR": ("success", "tab:green"), "CR": ("collision", "tab:red"), "TO": ("time-out", "tab:blue")}
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,11 @@ def draw_curves(curves: list[Curve]) -> plt.Figure:
     )
     for axes, task in zip(panels[0], tasks, strict=True):
         for number, curve in enumerate(c for c in curves if c.task == task):
-            for name, color in _RATES.items():
-                label = {"SR": "success", "CR": "collision", "TO": "time-out"}[name] if number == 0 else None
+            for name, (label, color) in _RATES.items():
                 percent = [100 * value for value in curve.rates[name]]
                 width = 2.0 if name == "SR" else 0.9
                 style = ("-", "--", ":")[number % 3]
-                axes.plot(curve.iterations, percent, color=color, lw=width, ls=style, label=label)
+                axes.plot(curve.iterations, percent, color=color, lw=width, ls=style, label=None if number else label)
         axes.set(title=task, xlabel="PPO iterations", ylim=(0, 100))
         axes.grid(alpha=0.3)
     panels[0][0].set_ylabel("held-out episodes [%]")

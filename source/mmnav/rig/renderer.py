@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import warp as wp
 
 from ..scenes.batch import SceneBatch
+from ..threads import Threads
 from . import kernels
 from .camera import RigCfg, place_cameras
 from .look import Look, LookCfg, draw_look
@@ -22,7 +22,6 @@ NOTHING, GROUND = -1, -2
 LABELS = ("sky", "ground", "box", "cylinder", "cone", "sphere", "capsule")
 """Classes of :attr:`Images.label`."""
 
-_MAX_THREADS = 16
 _CHUNK_RECORDS = 8192
 """Primitive records (64 bytes) of the views that one CPU thread takes at a time: they stay in its cache."""
 
@@ -77,7 +76,7 @@ class Rig:
             look: Ranges of the worlds' looks; a rig without can only render depth.
             shadows: Whether primitives cast shadows in colour images.
             geom_ids: Whether :meth:`render_depth` fills :attr:`geom`.
-            threads: CPU threads; None for as many as the machine has (at most 16). Ignored on a GPU.
+            threads: CPU threads; None for as many as torch has (at most 16). Ignored on a GPU.
 
         Raises:
             ValueError: If ``threads`` is below 1 or an array of the scene cannot be read in place.
@@ -124,12 +123,9 @@ class Rig:
         self.reset()
 
         on_cpu = scene.device.type == "cpu"
-        threads = min(threads or os.cpu_count() or 1, _MAX_THREADS) if on_cpu else 1
         envs = max(1, _CHUNK_RECORDS // max(geom_count * camera_count, 1)) if on_cpu else env_count
         self._chunks = [self._record(e, min(envs, env_count - e), on_cpu) for e in range(0, env_count, envs)]
-        threads = min(threads, len(self._chunks))
-        self._pool = ThreadPoolExecutor(threads - 1, "rig") if threads > 1 else None
-        self._helpers = threads - 1
+        self._threads = Threads(threads) if on_cpu and len(self._chunks) > 1 else Threads(1)
 
     def reset(self, env_ids: torch.Tensor | None = None) -> None:
         """Draws the looks and the cameras of worlds anew: to be called when their layouts, hence their seeds, change.
@@ -197,17 +193,7 @@ class Rig:
 
     def _run(self, stages: Sequence[str]) -> None:
         """Runs stages, in order within each chunk; chunks are independent of each other."""
-        chunks = iter(self._chunks)  # threads draw from one iterator; drawing is atomic
-
-        def work() -> None:
-            for chunk in chunks:
-                for stage in stages:
-                    chunk[stage].launch()
-
-        helpers = [self._pool.submit(work) for _ in range(self._helpers)]
-        work()
-        for helper in helpers:
-            helper.result()
+        self._threads.run([partial(_launch, chunk, stages) for chunk in self._chunks])
 
     def _record(self, first_env: int, env_count: int, on_cpu: bool) -> dict[str, wp.Launch]:
         """Records the launches of all stages for a range of envs."""
@@ -273,3 +259,8 @@ class Rig:
                 [flat(self.images.rgb), depth, flat(self.images.label)],
             )
         return stages
+
+
+def _launch(chunk: dict[str, wp.Launch], stages: Sequence[str]) -> None:
+    for stage in stages:
+        chunk[stage].launch()

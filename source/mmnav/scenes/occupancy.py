@@ -93,6 +93,10 @@ class Grid:
         columns, rows = (torch.floor((high - origin) / spacing).amax(0).long() + 1).tolist()
         return Grid(origin, steps.long().flip(1), cell, (rows, columns))
 
+    def __getitem__(self, envs: slice) -> Grid:
+        """Returns the grid over some of the worlds, of the same shape."""
+        return Grid(self.origin[envs], self.start[envs], self.cell, self.shape)
+
     def points(self) -> torch.Tensor:
         """Returns the world coordinates of all cells [m], shape [E, H, W, 2]."""
         rows, columns = (torch.arange(n, device=self.origin.device) for n in self.shape)

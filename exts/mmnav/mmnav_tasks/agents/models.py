@@ -8,25 +8,31 @@ from torch import nn
 
 
 class CircularConv1d(nn.Module):
-    """Convolution round a closed ring of columns: one matrix product of overlapping windows.
+    """Convolution round a closed ring of columns: a matrix product of blocks of columns for each block of the kernel.
 
-    Channels come last, so that a window is one stretch of memory; on a CPU that is twice as fast as channels first.
+    Channels come last, so that a block is one stretch of memory and no window is ever copied.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int):
-        """Windows of ``kernel`` columns every ``stride`` columns; the ring closes."""
+        """Windows of ``kernel`` columns every ``stride`` columns, the first at column 0; the ring closes.
+
+        Raises:
+            ValueError: If the kernel is not a whole number of strides.
+        """
         super().__init__()
-        self.kernel, self.stride = kernel, stride
+        if kernel % stride:
+            raise ValueError(f"CircularConv1d: kernel {kernel} is no multiple of stride {stride}.")
+        self.stride, self.block_count = stride, kernel // stride
         self.linear = nn.Linear(channels_in * kernel, channels_out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps [B, L, C_in] to [B, L / stride, C_out]."""
-        batch, length, channels = x.shape
-        before = (self.kernel - self.stride) // 2
-        after = self.kernel - self.stride - before
-        x = torch.cat([x[:, length - before :], x, x[:, :after]], 1)
-        shape = (batch, length // self.stride, self.kernel * channels)
-        return self.linear(x.as_strided(shape, (x.stride(0), self.stride * channels, 1)))
+        blocks = x.reshape(x.shape[0], x.shape[1] // self.stride, -1)
+        first, *others = self.linear.weight.chunk(self.block_count, 1)
+        out = nn.functional.linear(blocks, first, self.linear.bias)
+        for i, weight in enumerate(others, 1):
+            out = out + nn.functional.linear(blocks, weight).roll(-i, 1)
+        return out
 
 
 class PanoramaModel(MLPModel):
@@ -45,9 +51,10 @@ class PanoramaModel(MLPModel):
         activation="elu",
         obs_normalization=False,
         distribution_cfg=None,
-        channels=(16, 32),
-        kernels=(16, 4),
-        strides=(8, 4),
+        *,
+        channels,
+        kernels,
+        strides,
     ):
         columns, features = obs["panorama"].shape[1:]
         for stride in strides:

@@ -28,8 +28,8 @@ class ExpertPPOCfg(RslRlOnPolicyRunnerCfg):
 
     seed = 1
     num_steps_per_env = 24
-    max_iterations = 800
-    save_interval = 50
+    max_iterations = 600
+    save_interval = 75
     experiment_name = "mmnav"
     obs_groups = {"actor": ["panorama", "state"], "critic": ["scan", "state", "privileged"]}
     actor = PanoramaModelCfg(

@@ -69,15 +69,15 @@ class ExpertRunner(OnPolicyRunner):
     def train(
         self,
         iterations: int,
-        evaluate_every: int,
         on_progress: Callable[[Progress], None],
         random_start: bool = True,
     ) -> None:
         """Trains until ``iterations`` are done, the resumed ones among them.
 
+        After every ``save_interval`` of them it evaluates the expert and writes a checkpoint.
+
         Args:
             iterations: Total number of PPO iterations.
-            evaluate_every: Iterations between evaluations; each writes a checkpoint.
             on_progress: Called on the main process after every iteration and every evaluation.
             random_start: Whether first episodes start at random ages, so that envs do not end together.
         """
@@ -89,7 +89,7 @@ class ExpertRunner(OnPolicyRunner):
             # rsl_rl's learn ends with a checkpoint and on the number of its last iteration; ours comes after evaluation
             self.save = lambda *args, **kwargs: None
             try:
-                self.learn(min(evaluate_every, iterations - done), init_at_random_ep_len=random_start)
+                self.learn(min(self.cfg["save_interval"], iterations - done), init_at_random_ep_len=random_start)
             except KeyboardInterrupt:
                 del self.save
                 self.current_learning_iteration = max(progress.iteration, done)

@@ -23,12 +23,12 @@ def panorama(env) -> torch.Tensor:
         velocity [m/s] of the surface that its nearest pixel hits, in the base's frame; 0 for what stands still.
     """
     world = env.world
-    return torch.cat([encode_depth(world.free_depth), world.surface_velocity], dim=1).transpose(1, 2).contiguous()
+    return torch.cat([encode_depth(world.free_depth), world.surface_velocity], dim=2)
 
 
 def scan(env) -> torch.Tensor:
     """Encoded depth of each column's nearest pixel, shape [E, 4 W]."""
-    return encode_depth(env.world.free_depth.amin(dim=1))
+    return encode_depth(env.world.free_depth.amin(dim=2))
 
 
 def goal(env) -> torch.Tensor:
@@ -68,13 +68,13 @@ class Trail(ManagerTermBase):
     def reset(self, env_ids=None) -> None:
         """Fills the trail with the start."""
         env_ids = slice(None) if env_ids is None else env_ids
-        self._places[env_ids] = self._env.world.pose[env_ids, None, :2]
+        self._places[env_ids] = self._env.world.place[env_ids, None]
 
     def __call__(self, env, seconds: tuple[float, ...]) -> torch.Tensor:
         """Notes the present place and looks back."""
         ring = self._places.shape[1]
         now = env.episode_length_buf.long() % ring
-        here = env.world.pose[:, :2]
+        here = env.world.place
         self._places[self._envs, now] = here
         past = self._places[self._envs[:, None], (now[:, None] - self._ago) % ring]
         return (env.world.to_base(past - here[:, None]) / 3.0).clamp(-3.0, 3.0).flatten(1)

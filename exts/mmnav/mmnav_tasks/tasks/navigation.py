@@ -19,7 +19,7 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.utils import configclass
 
-from mmnav.rig import fisheye_rig, random_day
+from mmnav.rig import DEPTH_RIG, fisheye_rig, random_day
 from mmnav.robot import ROBOT
 
 from .. import mdp
@@ -163,7 +163,7 @@ class NavigationEnvCfg(ManagerBasedRLEnvCfg):
     """Seeds of the envs' layouts, one each, for evaluation; an endless stream of fresh ones if None."""
     geodesic_progress: bool = False
     """Whether progress counts along the shortest way past the static obstacles instead of straight to the goal."""
-    depth_views: tuple[int, int] = (64, 4)
+    depth_views: tuple[int, int] = (DEPTH_RIG.width, DEPTH_RIG.height)
     """Width and height of each of the four depth views [px]."""
     rgb_views: tuple[int, int] | None = None
     """Width and height of each of the four colour views [px]; no colour if None."""
