@@ -44,7 +44,8 @@ def main() -> None:
     position = torch.tensor([[x, y, ROBOT.center_height]])
     orientation = torch.tensor([[0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]], dtype=torch.float32)
     images = Rig(rig_cfg, scene, look=LookCfg()).render(position, orientation, scene.position)
-    draw_rig(rig_cfg, images, 0, f"{args.scene}, seed {args.seed}: the rig at the start").savefig(out, dpi=100)
+    rgb, depth = images.rgb[0].permute(0, 2, 3, 1).numpy(), images.depth[0].numpy()
+    draw_rig(rig_cfg, rgb, depth, f"{args.scene}, seed {args.seed}: the rig at the start").savefig(out, dpi=100)
     print(f"Wrote {out}.")
 
 

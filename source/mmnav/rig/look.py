@@ -88,7 +88,7 @@ def random_day() -> LookCfg:
 
 
 def plain_day() -> LookCfg:
-    """The same light in every world, and no noise: for pictures and comparisons."""
+    """The same light in every world, no noise and no mirrors: for pictures and comparisons."""
     return LookCfg(
         sun_elevation=(0.9, 0.9),
         sunlight=(0.7, 0.7),
@@ -99,6 +99,7 @@ def plain_day() -> LookCfg:
         exposure=(1.0, 1.0),
         white_balance=(1.0, 1.0),
         noise=(0.0, 0.0),
+        shiny=0.0,
     )
 
 

@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .camera import RigCfg
-from .renderer import Images
 
 _NAMES = {0: "F", -90: "R", 180: "B", -180: "B", 90: "L"}
 
@@ -52,17 +51,15 @@ def stitch(cfg: RigCfg, views: np.ndarray, width: int = 1440, fall: float = 0.9,
     return panorama
 
 
-def draw_rig(cfg: RigCfg, images: Images, env: int, title: str) -> plt.Figure:
-    """Draws one env's views with their names, the stitched panorama, and depth.
+def draw_rig(cfg: RigCfg, rgb: np.ndarray, depth: np.ndarray, title: str) -> plt.Figure:
+    """Draws one robot's views with their names, the stitched panorama, and depth.
 
     Args:
-        cfg: The rig that rendered the images.
-        images: What :meth:`mmnav.rig.Rig.render` returned.
-        env: Which env.
+        cfg: The rig.
+        rgb: Its images, shape [C, H, W, 3], uint8.
+        depth: Their depth [m], shape [C, H, W].
         title: Heading of the picture.
     """
-    rgb = images.rgb[env].permute(0, 2, 3, 1).cpu().numpy()
-    depth = images.depth[env].cpu().numpy()
     count = len(cfg.cameras)
     figure = plt.figure(figsize=(3.2 * count, 8.6), layout="constrained")
     figure.suptitle(title)

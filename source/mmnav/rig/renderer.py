@@ -12,7 +12,7 @@ import warp as wp
 from ..scenes.batch import SceneBatch
 from ..threads import Threads
 from . import kernels
-from .camera import RigCfg, place_cameras
+from .camera import RigCfg, lens_bank, place_cameras
 from .look import Look, LookCfg, draw_look
 from .tables import BLOCK, TILE, rig_tables
 
@@ -143,6 +143,17 @@ class Rig:
             self._look.paints[env_ids] = look.paints.to(self._look.paints.device)
             self._frame[env_ids] = 0
 
+    @property
+    def mounts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the cameras are on the robots: positions [m], shape [E, C, 3], and rotations, shape [E, C, 3, 3]."""
+        return self._mounts[..., 9:], self._mounts[..., :9].unflatten(-1, (3, 3))
+
+    @property
+    def intrinsics(self) -> torch.Tensor:
+        """Matrices ((fx, 0, cx), (0, fy, cy), (0, 0, 1)) of the cameras' lenses [px], shape [E, C, 3, 3]."""
+        bank = [((lens.fx, 0.0, lens.cx), (0.0, lens.fy, lens.cy), (0.0, 0.0, 1.0)) for lens in lens_bank(self.cfg)]
+        return torch.tensor(bank, device=self._lens.device)[self._lens.long()]
+
     def render_depth(
         self, robot_position: torch.Tensor, robot_orientation: torch.Tensor, geom_position: torch.Tensor
     ) -> torch.Tensor:
@@ -189,6 +200,8 @@ class Rig:
         for (name, buffer), value in zip(self._inputs.items(), given, strict=True):
             if value.shape != buffer.shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; this rig needs {tuple(buffer.shape)}.")
+            if value.device != buffer.device:
+                raise ValueError(f"{name} is on {value.device}; this rig's scene is on {buffer.device}.")
             buffer.copy_(value)
 
     def _run(self, stages: Sequence[str]) -> None:
