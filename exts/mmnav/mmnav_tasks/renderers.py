@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from mmnav.rig import Rig, RigCfg, fisheye_rig, random_day
 from mmnav.rig.camera import rays
+from mmnav.rig.tables import TILE
 from mmnav.scenes import Kind, ReachCfg, SceneBatch, generate
 
 DEPTH, COLOR, SHADED = "depth", "rgb + depth", "rgb + shadows + depth"
@@ -215,6 +216,33 @@ def embree(frame: Frame) -> Iterator[Contender]:
     )
 
 
+def embree_packets(frame: Frame) -> Iterator[Contender]:
+    """Embree 3 in coherent packets of 4x4 pixels, where a compiler and libembree-dev are; nobody otherwise."""
+    from .embree_packets import PACKET, PacketScenes, load
+
+    cfg, interface = frame.cfg, load()
+    if interface is None or cfg.width % TILE or cfg.height % TILE:
+        return
+    scenes, (_, places) = PacketScenes(interface, meshes(frame), cfg.max_range), frame.cameras()
+    shape = (*places.shape[:2], cfg.height // TILE, TILE, cfg.width // TILE, TILE)
+    tiles = frame.directions().reshape(*shape, 3).transpose(0, 1, 2, 4, 6, 3, 5)  # E, C, rows, columns, xyz, 4, 4
+    tiles = np.ascontiguousarray(tiles.reshape(*places.shape[:2], -1, 3, PACKET))
+    origins = np.ascontiguousarray(places, np.float32)
+    out = np.zeros((*tiles.shape[:3], PACKET), np.float32)
+
+    def render() -> None:
+        for e in range(shape[0]):
+            for c in range(shape[1]):
+                scenes.trace(e, origins[e, c], tiles[e, c], out[e, c])
+
+    def depth() -> np.ndarray:
+        rows, columns = shape[2], shape[4]
+        image = out.reshape(*shape[:2], rows, columns, TILE, TILE).transpose(0, 1, 2, 4, 3, 5)
+        return np.minimum(image.reshape(*shape[:2], cfg.height, cfg.width), cfg.max_range)
+
+    yield Contender("Embree 3, packets of 16 (C)", DEPTH, frame.pixels, render, depth)
+
+
 def mujoco_rays(frame: Frame) -> Iterator[Contender]:
     """MuJoCo's mj_multiRay on the first world; its cones are convex meshes."""
     import mujoco
@@ -260,13 +288,19 @@ def mujoco_rays(frame: Frame) -> Iterator[Contender]:
     yield Contender("MuJoCo mj_multiRay", DEPTH, count * per_view, render)
 
 
-def measure(contenders: list[Contender], rounds: int, on_step: Callable[[str], None]) -> list[dict]:
+def measure(
+    contenders: list[Contender],
+    rounds: int,
+    on_step: Callable[[str], None],
+    clock: Callable[[], float] = time.process_time,
+) -> list[dict]:
     """Renders frames in turns, after one to warm up.
 
     Args:
         contenders: Who renders; the first of each output that is named mmnav is what the others are compared with.
         rounds: Rounds; every contender renders one frame in each.
         on_step: Told what is being done.
+        clock: CPU time of this process [s].
 
     Returns:
         A row each: renderer, output, median CPU-seconds and wall seconds a frame, Mpx per CPU-second, ratio of ours to
@@ -276,10 +310,10 @@ def measure(contenders: list[Contender], rounds: int, on_step: Callable[[str], N
     for number in range(rounds + 1):
         for i, contender in enumerate(contenders):
             on_step(f"round {number} of {contender.renderer}, {contender.output}")
-            start, start_cpu = time.perf_counter(), time.process_time()
+            start, start_cpu = time.perf_counter(), clock()
             contender.render()
             if number:
-                cpu[i].append(time.process_time() - start_cpu)
+                cpu[i].append(clock() - start_cpu)
                 wall[i].append(time.perf_counter() - start)
     rows = []
     for i, contender in enumerate(contenders):

@@ -6,11 +6,14 @@ arrays are flat, so that the C++ core sees plain pointers; their layouts are doc
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import warp as wp
 
 _CORE = "\n".join(Path(__file__).with_name(name).read_text() for name in ("rig_core.h", "rig_shade.h"))
+if os.getenv("MMNAV_ONE_LANE"):
+    _CORE = "#define RIG_ONE_LANE\n" + _CORE  # as on a GPU, for tests: 8 times slower on a CPU
 
 wp.set_module_options(
     {

@@ -1,8 +1,8 @@
 // The rig's ray caster: every (env, camera, pixel) against analytic primitives, culled by 64-bit candidate masks.
 //
 // One source, two machines. On a CPU a "lane vector" F is 16 floats (clang vector extensions) and a task works on 16
-// primitives, tiles or pixels at a time; under NVRTC F is one float and a thread works on one. Memory layouts do not
-// depend on the lane count.
+// primitives, tiles or pixels at a time; under NVRTC F is one float and a thread works on one (on a CPU too, if
+// RIG_ONE_LANE is defined: tests hold the two against each other). Memory layouts do not depend on the lane count.
 //
 // Three stages, each a plain function over one view (= one camera of one env):
 //   place_view   brings every primitive into the camera's frame (ViewGeom) and drops those out of range or sight;
@@ -20,7 +20,22 @@ namespace mmnav_rig {
 typedef unsigned long long u64;
 
 #if defined(__CUDACC__)
+#define RIG_ONE_LANE
 #define RIG_FN static __device__ __forceinline__
+RIG_FN float scalar_root(float x) { return sqrtf(x); }
+#else
+#define RIG_FN static inline __attribute__((always_inline))
+RIG_FN float scalar_root(float x) { return __builtin_sqrtf(x); }
+#endif
+RIG_FN int lowest_bit(u64 m) {
+#if defined(__CUDACC__)
+    return __ffsll((long long)m) - 1;
+#else
+    return __builtin_ctzll(m);
+#endif
+}
+
+#if defined(RIG_ONE_LANE)
 constexpr int LANES = 1;
 typedef float F;
 typedef int I;
@@ -33,12 +48,10 @@ RIG_FN F gather(const float* p, const int* index, int stride) { return p[index[0
 RIG_FN void store(float* p, F x) { *p = x; }
 RIG_FN void store(int* p, I x) { *p = x; }
 RIG_FN void store(unsigned char* p, I x) { *p = (unsigned char)x; }
-RIG_FN F square_root(F x) { return sqrtf(x); }
-RIG_FN F absolute(F x) { return fabsf(x); }
+RIG_FN F square_root(F x) { return scalar_root(x); }
+RIG_FN F absolute(F x) { return x < 0.0f ? -x : x; }
 RIG_FN u64 bits_of(M m) { return m ? 1ull : 0ull; }
-RIG_FN int lowest_bit(u64 m) { return __ffsll((long long)m) - 1; }
 #else
-#define RIG_FN static inline __attribute__((always_inline))
 constexpr int LANES = 16;
 typedef float F __attribute__((vector_size(64)));
 typedef int I __attribute__((vector_size(64)));
@@ -68,7 +81,6 @@ RIG_FN u64 bits_of(M m) {
     __builtin_memcpy(&bits, &b, sizeof(bits));
     return bits;
 }
-RIG_FN int lowest_bit(u64 m) { return __builtin_ctzll(m); }
 RIG_FN M mask_of(unsigned bits) {
     unsigned short b = (unsigned short)bits;
     LaneBits lanes;
@@ -256,7 +268,7 @@ RIG_FN void place_view(const float* robot_position, const float* robot_orientati
 // tiles of a block, or blocks of a patch. A primitive may reach into a cell if it may reach into its column and its row.
 constexpr int FENCE = 3 * BLOCK;
 
-#if defined(__CUDACC__)
+#if defined(RIG_ONE_LANE)
 RIG_FN bool inside_fence(const ViewGeom& g, const float* fence, int plane) {
     V3 n = {fence[plane], fence[BLOCK + plane], fence[2 * BLOCK + plane]};
     return inside_plane(g.rotation, g.origin, g.half, n);
@@ -285,7 +297,7 @@ RIG_FN unsigned cells_reached(const ViewGeom& g, const float* fence) {
 
 // Masks of the tiles of one block.
 RIG_FN void mask_block(const ViewGeom* geoms, const float* fence, u64 candidates, u64* masks_out) {
-#if defined(__CUDACC__)
+#if defined(RIG_ONE_LANE)
     for (int i = 0; i < BLOCK; ++i) masks_out[i] = 0;
     for (; candidates; candidates &= candidates - 1) {
         int k = lowest_bit(candidates);
@@ -449,7 +461,7 @@ RIG_FN void store_pixels(T* image, V values, int pixel, const int* corner, int w
     const int row0 = corner[0], column0 = corner[1];
     T lanes[LANES];
     store(lanes, values);
-#if !defined(__CUDACC__)
+#if !defined(RIG_ONE_LANE)
     if (row0 + TILE <= height && column0 + TILE <= width) {
         for (int i = 0; i < TILE; ++i)
             __builtin_memcpy(image + (row0 + i) * width + column0, lanes + TILE * i, TILE * sizeof(T));

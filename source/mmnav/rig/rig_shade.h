@@ -7,9 +7,13 @@
 
 namespace mmnav_rig {
 
-#if defined(__CUDACC__)
+#if defined(RIG_ONE_LANE)
 typedef unsigned U;
+#if defined(__CUDACC__)
 RIG_FN F round_down(F x) { return floorf(x); }
+#else
+RIG_FN F round_down(F x) { return __builtin_floorf(x); }
+#endif
 RIG_FN I to_int(F x) { return (int)x; }
 RIG_FN F to_float(I x) { return (float)x; }
 RIG_FN U to_bits(I x) { return (unsigned)x; }
@@ -129,11 +133,7 @@ RIG_FN void light_world(const Look& look, const int* kinds, const float* positio
                         const float* sizes, int count, Caster* casters, SunTable* table) {
     const Vec s = look.sun;
     float flat = s.x * s.x + s.y * s.y;
-#if defined(__CUDACC__)
-    float inverse = flat > 1e-12f ? rsqrtf(flat) : 0.0f;
-#else
-    float inverse = flat > 1e-12f ? 1.0f / __builtin_sqrtf(flat) : 0.0f;
-#endif
+    float inverse = flat > 1e-12f ? 1.0f / scalar_root(flat) : 0.0f;
     const Vec u = inverse > 0.0f ? Vec{-s.y * inverse, s.x * inverse, 0.0f} : Vec{1.0f, 0.0f, 0.0f};
     const Vec v = {s.y * u.z - s.z * u.y, s.z * u.x - s.x * u.z, s.x * u.y - s.y * u.x};
     float low[2][64], high[2][64], first[2] = {FAR, FAR}, last[2] = {-FAR, -FAR};
@@ -236,11 +236,7 @@ RIG_FN V3 normal_of(int kind, const Vec& h, const V3& p) {
         return {RIG_SELECT(cap, zero, p.x * inverse), RIG_SELECT(cap, zero, p.y * inverse), RIG_SELECT(cap, sz, zero)};
     }
     float slope = h.x / (2.0f * h.z);
-#if defined(__CUDACC__)
-    float flat = rsqrtf(1.0f + slope * slope);
-#else
-    float flat = 1.0f / __builtin_sqrtf(1.0f + slope * slope);
-#endif
+    float flat = 1.0f / scalar_root(1.0f + slope * slope);
     M base = -p.z - h.z > (across - slope * (h.z - p.z)) * flat;
     F outward = inverse * flat;
     return {RIG_SELECT(base, zero, p.x * outward), RIG_SELECT(base, zero, p.y * outward),
