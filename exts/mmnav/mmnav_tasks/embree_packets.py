@@ -1,4 +1,4 @@
-"""Packets of 16 rays through Embree 3's C interface, where a compiler and libembree-dev are."""
+"""Packets of 16 rays through Embree 3's C interface, where a compiler and libembree-dev are.
 
 The Python binding embreex traces one ray after the other, which is not the best that Embree can do.
 """
