@@ -41,7 +41,7 @@ def test_neighbouring_views_agree_where_they_overlap(device, worlds, poses):
         here = depth[:, i][:, inside]
         same = label[:, i][:, inside] == label[:, other_index][:, rows, columns]
         assert same.mean() > 0.97  # what differs are edges: the two pixels' rays are up to a pixel apart
-        fits = (here > 0.98 * around.min(0)) & (here < 1.02 * around.max(0))
+        fits = (here >= 0.98 * around.min(0)) & (here <= 1.02 * around.max(0))
         assert fits.mean() > 0.995, fits.mean()
         color = np.abs(rgb[:, i][:, :, inside].astype(int) - rgb[:, other_index][:, :, rows, columns]).max(1)
         assert np.median(color[same]) <= 1.0

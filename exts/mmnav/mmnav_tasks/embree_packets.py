@@ -37,7 +37,8 @@ RTCScene make_scene(const float* vertices, unsigned vertex_count, const unsigned
 
 /* directions: [packet][xyz][16]; depth: [packet][16] */
 void trace(RTCScene scene, const float* origin, const float* directions, unsigned packets, float far, float* depth) {
-    static const int valid[16] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    static const int valid[16] __attribute__((aligned(64))) = {
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     struct RTCIntersectContext context;
     rtcInitIntersectContext(&context);
     context.flags = RTC_INTERSECT_CONTEXT_FLAG_COHERENT;
