@@ -42,7 +42,7 @@ class ExpertPPOCfg(RslRlOnPolicyRunnerCfg):
         value_loss_coef=1.0,
         use_clipped_value_loss=True,
         clip_param=0.2,
-        entropy_coef=0.006,
+        entropy_coef=0.010,
         num_learning_epochs=3,
         num_mini_batches=4,
         learning_rate=1e-3,

@@ -128,7 +128,7 @@ class RewardsCfg:
     collision = RewardTermCfg(func=mdp.rewards.collision, weight=-6.0)
     alive = RewardTermCfg(func=mdp.rewards.alive, weight=-0.2)
     proximity = RewardTermCfg(func=mdp.rewards.proximity, weight=-0.5, params={"distance": 0.15})
-    action_change = RewardTermCfg(func=mdp.rewards.action_change, weight=-0.2)
+    action_change = RewardTermCfg(func=mdp.rewards.action_change, weight=-0.05)
     action_excess = RewardTermCfg(func=mdp.rewards.action_excess, weight=-0.5)
 
 
