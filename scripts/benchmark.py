@@ -5,13 +5,16 @@
 Measure on an idle machine; the load average before the run is printed. What there is to measure:
 
     env    stepping and training, beside an env made of Isaac Lab's own parts
+    rig    the cameras, beside other renderers of the same worlds
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,8 +40,15 @@ def parse() -> argparse.Namespace:
     env.add_argument("--train_envs", type=int, default=512, help="envs of the training loop")
     env.add_argument("--rounds", type=int, default=5, help="rounds of each measurement")
     env.add_argument("--device", help="cpu or cuda:N; the first GPU, or else the CPU, if not given")
-    env.add_argument("--json", type=Path, help="file for everything measured")
     env.set_defaults(run=env_benchmark)
+    words = {"help": "the cameras, beside other renderers", "description": rig_benchmark.__doc__}
+    rig = commands.add_parser("rig", **words)
+    rig.add_argument("--sizes", type=int, nargs="+", default=[64, 128], help="pixels along a side of each view")
+    rig.add_argument("--rounds", type=int, default=7, help="rounds of each measurement")
+    rig.add_argument("--no-scales", action="store_true", help="leave out how it scales")
+    rig.set_defaults(run=rig_benchmark)
+    for command in (env, rig):
+        command.add_argument("--json", type=Path, help="file for everything measured")
     return parser.parse_args()
 
 
@@ -51,62 +61,65 @@ def env_benchmark(args: argparse.Namespace) -> None:
     """
     from mmnav_tasks import launch
 
-    for flag, values in {"--envs": args.envs, "--train_envs": [args.train_envs], "--rounds": [args.rounds]}.items():
-        for value in values:
-            launch.positive(flag, value)
+    check(args, "--envs", "--train_envs", "--rounds")
     device = launch.device_name(args.device)
+
+    from mmnav_tasks.benchmark.env import measure_env, show
+
+    with tempfile.TemporaryDirectory() as logs, progress((args.rounds + 1) * (len(args.envs) + 2)) as on_step:
+        result = measure_env(args.envs, args.train_envs, args.rounds, device, Path(logs), on_step)
+    finish(result, args.json, show)
+
+
+def rig_benchmark(args: argparse.Namespace) -> None:
+    """Renders 64 worlds of 30 primitives, four cameras each, in turns with everybody who can.
+
+    Newton's SensorTiledCamera, Isaac Lab's Camera, Embree (embreex; packets of 16 in C where a compiler and
+    libembree-dev are) and MuJoCo's mj_multiRay draw the same frame; what is built once for a static scene is built
+    before, but ours makes its tables anew in every frame. All on one thread, in CPU time. Then come the tables' share,
+    the gain by threads, how it scales, and the registers that NVRTC needs.
+    """
+    check(args, "--sizes", "--rounds")
+
+    from mmnav_tasks.benchmark.rig import measure_rig, show
+
+    with progress(None) as on_step:
+        result = measure_rig(args.sizes, args.rounds, not args.no_scales, on_step)
+    finish(result, args.json, show)
+
+
+def check(args: argparse.Namespace, *flags: str) -> None:
+    """Checks the counts that flags give, and that the JSON file can be written."""
+    from mmnav_tasks import launch
+
+    for flag in flags:
+        values = getattr(args, flag[2:])
+        for value in values if isinstance(values, list) else [values]:
+            launch.positive(flag, value)
     if args.json:
         if args.json.is_dir():
             raise UserError(f"--json {args.json} is a folder; name a file.")
         launch.writable_folder("--json", args.json.parent)
 
+
+@contextlib.contextmanager
+def progress(total: int | None) -> Iterator[Callable[[str], None]]:
+    """A bar on the error stream; yields what is to be told what is being done."""
     from rich.console import Console
     from rich.progress import Progress
 
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("starting", total=total)
+        yield lambda doing: bar.update(row, advance=1, description=doing)
+
+
+def finish(result: dict, path: Path | None, show: Callable[[dict], None]) -> None:
+    """Writes and prints what was measured."""
     from mmnav.evaluate import write_atomically
-    from mmnav_tasks.benchmark import measure_env
 
-    with tempfile.TemporaryDirectory() as logs, Progress(console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("starting", total=(args.rounds + 1) * (len(args.envs) + 2))
-        on_step = lambda doing: bar.update(row, advance=1, description=doing)  # noqa: E731
-        result = measure_env(args.envs, args.train_envs, args.rounds, device, Path(logs), on_step)
-    if args.json:
-        write_atomically(args.json, json.dumps(result, indent=2) + "\n")
+    if path:
+        write_atomically(path, json.dumps(result, indent=2) + "\n")
     show(result)
-
-
-def show(result: dict) -> None:
-    """Prints the machine, the measurements and the ratio."""
-    from rich.console import Console
-    from rich.table import Table
-
-    machine, rounds = result["machine"], len(result["ours_to_stock"]["rounds"])
-    table = Table(title=f"Medians of {rounds} rounds on {result['device']}", title_justify="left")
-    for column in ("measured", "envs", "env-steps/s", "min", "max", "busy cores"):
-        table.add_column(column, justify="left" if column == "measured" else "right")
-    for row in result["results"]:
-        rate = row["env_steps_per_second"]
-        cells = (str(row["envs"]), *(f"{rate[key]:,.0f}" for key in ("median", "min", "max")))
-        table.add_row(describe(row), *cells, f"{row['busy_cores']['median']:.2f}")
-    terminal = Console()
-    (terminal if terminal.is_terminal else Console(width=140)).print(table)
-    first, ratio = result["results"][0]["envs"], result["ours_to_stock"]
-    print(f"ours / stock at {first} envs: {ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f})")
-    print(f"machine: {', '.join([machine['cpu'], *machine['gpus']])}, {machine['cores']} cores,", end=" ")
-    print("load average before", *(f"{load:.1f}" for load in machine["load_average"]), end=", ")
-    print(f"{result['results'][0]['torch_threads']} torch threads")
-    print("versions:", ", ".join(f"{name} {number}" for name, number in machine["versions"].items()))
-
-
-def describe(row: dict) -> str:
-    """What a row measured."""
-    if row["name"] == "stock_stepping":
-        return f"stock, stepping: {row['bodies']} bodies, {row['rays']} rays"
-    views = "x".join(map(str, row["depth_views"]))
-    if row["name"] == "stepping":
-        return f"ours, stepping: {row['primitives']:.1f} primitives, {views} depth"
-    share = 100.0 * row["collect_share"]["median"]
-    return f"ours, training: collect {share:.0f} %, learn {100.0 - share:.0f} % of the time"
 
 
 def main() -> None:

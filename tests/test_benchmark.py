@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmnav_tasks.benchmark import Bench
+from mmnav_tasks.benchmark.env import Bench
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "benchmark.py"
 

@@ -66,14 +66,14 @@ def test_a_wrong_mask_is_noticed(fault, device, worlds, poses):
     expected, _ = _render(rig, *pose, scene.position)
     if fault == "bit":
         rig.masks &= ~(1 << 11)
-        rig._run(["trace"])
+        rig.run(["trace"])
     else:
         planes = rig._constants[fault]
         # Opposite normals sum to a vector along the axis; taking some of it away tips both inward.
         side = 1 if fault == "view_planes" else 3
         opposite = planes.unflatten(side, (planes.shape[side] // 2, 2)).flip(side + 1).flatten(side, side + 1)
         planes -= 0.05 * (planes + opposite)
-        rig._run(["place", "mask", "trace"])
+        rig.run(["place", "mask", "trace"])
     assert 0.0 < (rig.depth != expected).float().mean() < 0.1
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from mmnav_tasks.renderers import DEPTH, embree, embree_packets, make_frame, newton, ours
+from mmnav_tasks.benchmark.renderers import DEPTH, embree, embree_packets, make_frame, newton, ours
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmnav_tasks.renderers import DEPTH, SHADED, Contender, make_frame, measure, ours
+from mmnav_tasks.benchmark.renderers import DEPTH, SHADED, Contender, make_frame, ours
+from mmnav_tasks.benchmark.rig import compare
 
 DRIVER = Path(__file__).with_name("second_opinions.py")
 
@@ -44,14 +45,14 @@ def test_ratios_are_those_of_cpu_time_per_pixel():
     def take(seconds: int):
         return lambda: frames.append(seconds)
 
-    rows = measure(
+    rows = compare(
         [Contender("mmnav", DEPTH, 100, take(1)), Contender("peer", DEPTH, 50, take(3))],
         rounds=3,
         on_step=lambda text: None,
         clock=lambda: float(sum(frames)),
     )
     assert [row["renderer"] for row in rows] == ["mmnav", "peer"]
-    assert rows[0]["ours_to_it"] == 1.0 and rows[1]["ours_to_it"] == 6.0
+    assert rows[0]["ratio"]["median"] == 1.0 and rows[1]["ratio"]["rounds"] == [6.0] * 3
     assert len(frames) == 2 * (3 + 1)  # one to warm up
 
 

@@ -23,7 +23,9 @@ LABELS = ("sky", "ground", "box", "cylinder", "cone", "sphere", "capsule")
 """Classes of :attr:`Images.label`."""
 
 _CHUNK_RECORDS = 8192
-"""Primitive records (64 bytes) of the views that one CPU thread takes at a time: they stay in its cache."""
+"""Primitive records (64 bytes) of the views that one CPU thread takes at a time, at most: they stay in its cache."""
+_CHUNKS_A_THREAD = 4
+"""Chunks that each of several threads gets, at least: so that none waits long for the last."""
 
 _DEPTH_STAGES = ("place", "mask", "trace")
 _COLOR_STAGES = ("place", "mask", "light", "shade")
@@ -123,9 +125,11 @@ class Rig:
         self.reset()
 
         on_cpu = scene.device.type == "cpu"
-        envs = max(1, _CHUNK_RECORDS // max(geom_count * camera_count, 1)) if on_cpu else env_count
+        self._threads = Threads(threads) if on_cpu and env_count > 1 else Threads(1)
+        in_cache = _CHUNK_RECORDS // max(geom_count * camera_count, 1)
+        shared_out = -(-env_count // (_CHUNKS_A_THREAD * self._threads.count))
+        envs = max(1, min(in_cache, shared_out)) if on_cpu else env_count
         self._chunks = [self._record(e, min(envs, env_count - e), on_cpu) for e in range(0, env_count, envs)]
-        self._threads = Threads(threads) if on_cpu and len(self._chunks) > 1 else Threads(1)
 
     def reset(self, env_ids: torch.Tensor | None = None) -> None:
         """Draws the looks and the cameras of worlds anew: to be called when their layouts, hence their seeds, change.
@@ -171,7 +175,7 @@ class Rig:
             ValueError: If an argument has another shape.
         """
         self._take(robot_position, robot_orientation, geom_position)
-        self._run(_DEPTH_STAGES)
+        self.run(_DEPTH_STAGES)
         return self.depth
 
     def render(
@@ -191,7 +195,7 @@ class Rig:
         if self.images is None:
             raise ValueError("Rig.look is None; give a LookCfg to render colour.")
         self._take(robot_position, robot_orientation, geom_position)
-        self._run(_COLOR_STAGES)
+        self.run(_COLOR_STAGES)
         self._frame += 1
         return self.images
 
@@ -204,8 +208,13 @@ class Rig:
                 raise ValueError(f"{name} is on {value.device}; this rig's scene is on {buffer.device}.")
             buffer.copy_(value)
 
-    def _run(self, stages: Sequence[str]) -> None:
-        """Runs stages, in order within each chunk; chunks are independent of each other."""
+    @property
+    def thread_count(self) -> int:
+        """CPU threads that render."""
+        return self._threads.count
+
+    def run(self, stages: Sequence[str]) -> None:
+        """Runs stages of the last call once more, in order within each chunk: for tests and benchmarks."""
         self._threads.run([partial(_launch, chunk, stages) for chunk in self._chunks])
 
     def _record(self, first_env: int, env_count: int, on_cpu: bool) -> dict[str, wp.Launch]:

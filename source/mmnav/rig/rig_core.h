@@ -208,6 +208,8 @@ RIG_FN void place_view(const float* robot_position, const float* robot_orientati
         eye[i] = robot_position[i];
         for (int j = 0; j < 3; ++j) eye[i] += robot[3 * i + j] * mount[9 + j];
     }
+    const float none = 0.0f * (eye[0] + eye[1] + eye[2]);  // a place that is not finite is none at all
+    for (int i = 0; i < 3; ++i) eye[i] += none;
     out.origin = {eye[0], eye[1], eye[2]};
 
     for (int first = 0; first < count; first += LANES) {

@@ -9,16 +9,16 @@ import argparse
 import contextlib
 import multiprocessing
 import os
-import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from rich.table import Table
 
 from mmnav.scenes import Kind, ReachCfg
+
+from .machine import machine, print_table, spread, tell_machine
 
 DEPTH_VIEWS = (16, 16)
 """Width and height of each of the four depth views that are measured [px]."""
@@ -51,7 +51,7 @@ def measure_env(
     Returns:
         Machine, settings, one result for each measurement, and the ratio: plain data.
     """
-    result = {"benchmark": "env", "machine": machine(), "device": device}
+    result = {"benchmark": "env", "machine": machine(PACKAGES), "device": device}
     plan = [(stepping, count) for count in env_counts] + [(stock_stepping, env_counts[0]), (training, train_envs)]
     benches = []
     for measure, count in plan:
@@ -127,7 +127,7 @@ def _serve(connection, measure: Callable[..., Iterator[dict]], env_count: int, d
 
 def stepping(env_count: int, device: str) -> Iterator[dict]:
     """Our task under random actions."""
-    from .launch import running_env
+    from ..launch import running_env
 
     env_cfg, _ = _task("Reach", env_count, device)
     env_cfg.layout, env_cfg.depth_views = LAYOUT, DEPTH_VIEWS
@@ -157,8 +157,8 @@ def training(env_count: int, device: str) -> Iterator[dict]:
     """Squeeze's training loop, as it is, without evaluations: collecting, then learning; a round is an iteration."""
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 
-    from .agents.runner import ExpertRunner
-    from .launch import running_env
+    from ..agents.runner import ExpertRunner
+    from ..launch import running_env
 
     env_cfg, agent_cfg = _task("Squeeze", env_count, device)
     with running_env("Squeeze", env_cfg) as env:
@@ -181,7 +181,7 @@ def training(env_count: int, device: str) -> Iterator[dict]:
 
 def _task(task: str, env_count: int, device: str):
     """Configurations of our env, at full difficulty from the start, and of our agent."""
-    from .launch import task_config
+    from ..launch import task_config
 
     env_cfg, agent_cfg = task_config(task)
     env_cfg.curriculum = None
@@ -233,19 +233,28 @@ def _now(device: str) -> float:
     return time.perf_counter()
 
 
-def spread(values: list[float]) -> dict:
-    """Median, least, most, and all values in the order they were measured."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": values}
+def show(result: dict) -> None:
+    """Prints the machine, the measurements and the ratio."""
+    rounds = len(result["ours_to_stock"]["rounds"])
+    table = Table(title=f"Medians of {rounds} rounds on {result['device']}", title_justify="left")
+    for column in ("measured", "envs", "env-steps/s", "min", "max", "busy cores"):
+        table.add_column(column, justify="left" if column == "measured" else "right")
+    for row in result["results"]:
+        rate = row["env_steps_per_second"]
+        cells = (str(row["envs"]), *(f"{rate[key]:,.0f}" for key in ("median", "min", "max")))
+        table.add_row(_describe(row), *cells, f"{row['busy_cores']['median']:.2f}")
+    print_table(table)
+    first, ratio = result["results"][0]["envs"], result["ours_to_stock"]
+    print(f"ours / stock at {first} envs: {ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f})")
+    tell_machine(result["machine"], result["results"][0]["torch_threads"])
 
 
-def machine() -> dict:
-    """The machine, how busy it is, and the versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "load_average": os.getloadavg(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-    }
+def _describe(row: dict) -> str:
+    """What a row measured."""
+    if row["name"] == "stock_stepping":
+        return f"stock, stepping: {row['bodies']} bodies, {row['rays']} rays"
+    views = "x".join(map(str, row["depth_views"]))
+    if row["name"] == "stepping":
+        return f"ours, stepping: {row['primitives']:.1f} primitives, {views} depth"
+    share = 100.0 * row["collect_share"]["median"]
+    return f"ours, training: collect {share:.0f} %, learn {100.0 - share:.0f} % of the time"

@@ -7,8 +7,6 @@ before; ours makes its tables anew in every frame, which counts.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -288,50 +286,5 @@ def mujoco_rays(frame: Frame) -> Iterator[Contender]:
     yield Contender("MuJoCo mj_multiRay", DEPTH, count * per_view, render)
 
 
-def measure(
-    contenders: list[Contender],
-    rounds: int,
-    on_step: Callable[[str], None],
-    clock: Callable[[], float] = time.process_time,
-) -> list[dict]:
-    """Renders frames in turns, after one to warm up.
-
-    Args:
-        contenders: Who renders; the first of each output that is named mmnav is what the others are compared with.
-        rounds: Rounds; every contender renders one frame in each.
-        on_step: Told what is being done.
-        clock: CPU time of this process [s].
-
-    Returns:
-        A row each: renderer, output, median CPU-seconds and wall seconds a frame, Mpx per CPU-second, ratio of ours to
-        it (medians of ratios taken round by round).
-    """
-    cpu, wall = [[] for _ in contenders], [[] for _ in contenders]
-    for number in range(rounds + 1):
-        for i, contender in enumerate(contenders):
-            on_step(f"round {number} of {contender.renderer}, {contender.output}")
-            start, start_cpu = time.perf_counter(), clock()
-            contender.render()
-            if number:
-                cpu[i].append(clock() - start_cpu)
-                wall[i].append(time.perf_counter() - start)
-    rows = []
-    for i, contender in enumerate(contenders):
-        base = next(j for j, c in enumerate(contenders) if c.renderer == "mmnav" and c.output == contender.output)
-        share = contender.pixels / contenders[base].pixels
-        ratios = [theirs / (ours * share) for theirs, ours in zip(cpu[i], cpu[base], strict=True)]
-        seconds = statistics.median(cpu[i])
-        rows.append(
-            {
-                "renderer": contender.renderer,
-                "output": contender.output,
-                "pixels": contender.pixels,
-                "cpu_seconds": seconds,
-                "wall_seconds": statistics.median(wall[i]),
-                "mpx_per_cpu_second": contender.pixels / seconds / 1e6,
-                "ours_to_it": statistics.median(ratios),
-                "ours_to_it_min": min(ratios),
-                "ours_to_it_max": max(ratios),
-            }
-        )
-    return rows
+PEERS = (newton, embree, embree_packets, mujoco_rays)
+"""Makers of the renderers that ours is compared with, besides Isaac Lab's cameras."""
