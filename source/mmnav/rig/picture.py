@@ -51,6 +51,25 @@ def stitch(cfg: RigCfg, views: np.ndarray, width: int = 1440, fall: float = 0.9,
     return panorama
 
 
+def draw_gallery(cfg: RigCfg, rows: dict[str, np.ndarray]) -> plt.Figure:
+    """Draws the views of several robots, one robot a row.
+
+    Args:
+        cfg: The rig.
+        rows: Images of each robot by its name, shapes [C, H, W, 3], uint8.
+    """
+    count = len(cfg.cameras)
+    figure, grid = plt.subplots(
+        len(rows), count, figsize=(3.0 * count, 3.1 * len(rows)), squeeze=False, layout="constrained"
+    )
+    for line, (name, rgb) in zip(grid, rows.items(), strict=True):
+        for axes, view, image in zip(line, view_names(cfg), rgb, strict=True):
+            axes.imshow(image, interpolation="nearest")
+            axes.set_title(f"{name}, {view}")
+            axes.set_axis_off()
+    return figure
+
+
 def draw_rig(cfg: RigCfg, rgb: np.ndarray, depth: np.ndarray, title: str) -> plt.Figure:
     """Draws one robot's views with their names, the stitched panorama, and depth.
 
