@@ -92,6 +92,7 @@ def isaac_lab_cameras(frame: Frame, stack: ExitStack) -> Iterator[Contender]:
     with redirect_stdout(StringIO()):
         stack.enter_context(launch_simulation(cfg, argparse.Namespace(device="cpu", visualizer=None, physics=None)))
         sim = SimulationContext(cfg.sim)
+        stack.callback(SimulationContext.clear_instance)
         scene = InteractiveScene(scene_cfg)
         sim.reset()
         sim.step()
