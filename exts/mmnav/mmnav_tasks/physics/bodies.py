@@ -95,8 +95,8 @@ class Bodies:
         if self._movers is not None:
             env, geom = self._moving
             device = before.device
-            self._pose, self._twist = self._pose.to(device), self._twist.to(device)
-            self._pose[:, :3] = before[env, geom] + self._origins.to(device)[env]
+            self._pose, self._twist, self._origins = (t.to(device) for t in (self._pose, self._twist, self._origins))
+            self._pose[:, :3] = before[env, geom] + self._origins[env]
             self._twist[:, :3] = (after - before)[env, geom] / dt
             self._movers.write_root_pose_to_sim_index(root_pose=self._pose)
             self._movers.write_root_velocity_to_sim_index(root_velocity=self._twist)
