@@ -28,7 +28,8 @@ _CHUNKS_A_THREAD = 4
 """Chunks that each of several threads gets, at least: so that none waits long for the last."""
 
 _DEPTH_STAGES = ("place", "mask", "trace")
-_COLOR_STAGES = ("place", "mask", "light", "shade")
+_COLOR_STAGES = ("place", "mask", "shade")
+_SHADOW_STAGES = ("place", "mask", "light", "shade")
 _CONSTANTS = ("rays", "corners", "block_fences", "patch_fences", "patch_blocks", "view_planes", "half_pitch")
 
 
@@ -127,8 +128,9 @@ class Rig:
         on_cpu = scene.device.type == "cpu"
         self._threads = Threads(threads) if on_cpu and env_count > 1 else Threads(1)
         in_cache = _CHUNK_RECORDS // max(geom_count * camera_count, 1)
-        shared_out = -(-env_count // (_CHUNKS_A_THREAD * self._threads.count))
-        envs = max(1, min(in_cache, shared_out)) if on_cpu else env_count
+        if self._threads.count > 1:
+            in_cache = min(in_cache, -(-env_count // (_CHUNKS_A_THREAD * self._threads.count)))
+        envs = max(1, in_cache) if on_cpu else env_count
         self._chunks = [self._record(e, min(envs, env_count - e), on_cpu) for e in range(0, env_count, envs)]
 
     def reset(self, env_ids: torch.Tensor | None = None) -> None:
@@ -195,7 +197,7 @@ class Rig:
         if self.images is None:
             raise ValueError("Rig.look is None; give a LookCfg to render colour.")
         self._take(robot_position, robot_orientation, geom_position)
-        self.run(_COLOR_STAGES)
+        self.run(_SHADOW_STAGES if self._shadows else _COLOR_STAGES)
         self._frame += 1
         return self.images
 

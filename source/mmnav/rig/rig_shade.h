@@ -247,6 +247,7 @@ struct Surface {
     V3 normal;          // camera frame
     V3 color, delta;    // paint
     F weight, gloss;    // share of the second colour; mirror
+    I label;            // class
 };
 
 RIG_FN V3 select(M m, const V3& a, const V3& b) {
@@ -267,6 +268,18 @@ RIG_FN void paint(Surface& out, M here, const ViewGeom& g, const Paint& paint, c
     out.delta = select(here, everywhere(paint.delta), out.delta);
     out.weight = RIG_SELECT(here, weight, out.weight);
     out.gloss = RIG_SELECT(here, splat(paint.gloss), out.gloss);
+    out.label = RIG_SELECT(here, splat_int(1 + g.kind), out.label);
+}
+
+// Calls paint for each primitive that one of the rays ends on.
+RIG_FN void paint_hits(Surface& out, const ViewGeom* geoms, const Paint* paints, const V3& ray, const Hit& hit) {
+    M left = hit.geom >= 0;
+    for (u64 bits = bits_of(left); bits; bits = bits_of(left)) {
+        int k = at(hit.geom, lowest_bit(bits));
+        M here = hit.geom == k;
+        paint(out, here, geoms[k], paints[k], ray, hit.depth);
+        left = left & !here;
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -300,21 +313,20 @@ RIG_FN V3 sky_in(const Look& look, const Sight& sight, const V3& d) {
     return plus(color, look.glow * glow, look.sunlight);
 }
 
-// Linear colour along rays of the camera; `hit` says where they end.
+// Linear colour along rays of the camera, and the class of what they end on; `hit` says where.
 template <bool SHADOWS>
 RIG_FN V3 shade(const View& view, const ViewGeom* geoms, const Look& look, const Sight& sight, const Paint* paints,
-                const Caster* casters, const SunTable* table, u64 candidates, const V3& ray, const Hit& hit) {
+                const Caster* casters, const SunTable* table, const V3& ray, const Hit& hit, I& label_out) {
     M solid = hit.geom != NOTHING;
+    label_out = splat_int(0);
     if (!any(solid)) return sky_in(look, sight, ray);
     V3 p = along(everywhere(view.origin), hit.depth, rotate(view.rotation, ray));
-    Surface s = {everywhere(sight.up), everywhere(look.ground), everywhere(look.ground_delta), splat(0.0f), splat(0.0f)};
+    Surface s = {everywhere(sight.up), everywhere(look.ground), everywhere(look.ground_delta), splat(0.0f), splat(0.0f),
+                 RIG_SELECT(solid, splat_int(1), label_out)};
     if (any(hit.geom == GROUND))
         s.weight = texture_at(look.ground_texture, p.x * look.ground_scale, p.y * look.ground_scale, look.seed);
-    for (; candidates; candidates &= candidates - 1) {
-        int k = lowest_bit(candidates);
-        M here = hit.geom == k;
-        if (any(here)) paint(s, here, geoms[k], paints[k], ray, hit.depth);
-    }
+    paint_hits(s, geoms, paints, ray, hit);
+    label_out = s.label;
     F sunny = not_below(dot(sight.sun, s.normal), 0.0f);
     if (SHADOWS) sunny = RIG_SELECT(in_shadow(*table, casters, p, hit.geom, solid & (sunny > 0.0f)), splat(0.0f), sunny);
     F open = 0.75f + 0.25f * dot(sight.up, s.normal);  // share of the sky that the surface faces, roughly
@@ -341,25 +353,8 @@ RIG_FN V3 shade(const View& view, const ViewGeom* geoms, const Look& look, const
     return any(hit.geom == NOTHING) ? select(solid, color, sky_in(look, sight, ray)) : color;
 }
 
-// Square root of x in [0, 1], right to 5e-6: a third of the time of the processor's own.
-RIG_FN F fast_root(F x) {
-#if defined(__CUDACC__)
-    return sqrtf(x);
-#else
-    I i;
-    __builtin_memcpy(&i, &x, sizeof(i));
-    i = 0x5f375a86 - (i >> 1);  // an estimate of 1 / sqrt(x) by its exponent (Lomont 2003), then Newton's method twice
-    F y;
-    __builtin_memcpy(&y, &i, sizeof(y));
-    F half = 0.5f * x;
-    y = y * (1.5f - half * y * y);
-    y = y * (1.5f - half * y * y);
-    return x * y;
-#endif
-}
-
 RIG_FN I level_of(F linear, float gain, F noise) {
-    return to_int(clamp01(fast_root(clamp01(linear * gain)) + noise) * 255.0f + 0.5f);
+    return to_int(clamp01(square_root(clamp01(linear * gain)) + noise) * 255.0f + 0.5f);
 }
 
 // Renders LANES pixels from `pixel` (in tile order) on, as the mean of `samples` rays each; depth and class are those
@@ -375,14 +370,17 @@ RIG_FN void shade_pixels(const View& view, const ViewGeom* geoms, const u64* mas
     if (corner[0] >= height || corner[1] >= width) return;
     const Sight sight = sight_of(view, look);
     V3 color = everywhere({0.0f, 0.0f, 0.0f});
-    Hit nearest = {splat(FAR), splat_int(NOTHING)};
+    F depth = splat(FAR);
+    I label = splat_int(0);
     for (int i = 0; i < samples; ++i) {
         V3 ray = load_rays(rays + i * stride, pixel);
         Hit hit = trace_ray<true>(view, geoms, masks[tile], ray, range, ground);
-        V3 c = shade<SHADOWS>(view, geoms, look, sight, paints, casters, table, masks[tile], ray, hit);
+        I seen;
+        V3 c = shade<SHADOWS>(view, geoms, look, sight, paints, casters, table, ray, hit, seen);
         color = {color.x + c.x, color.y + c.y, color.z + c.z};
-        M nearer = hit.depth < nearest.depth;
-        nearest = {RIG_SELECT(nearer, hit.depth, nearest.depth), RIG_SELECT(nearer, hit.geom, nearest.geom)};
+        M nearer = hit.depth < depth;
+        depth = RIG_SELECT(nearer, hit.depth, depth);
+        label = RIG_SELECT(nearer, seen, label);
     }
     float share = 1.0f / samples;
     F noise[3] = {splat(0.0f), splat(0.0f), splat(0.0f)};
@@ -395,12 +393,7 @@ RIG_FN void shade_pixels(const View& view, const ViewGeom* geoms, const u64* mas
     store_pixels(rgb_out, level_of(color.x, look.gain.x * share, noise[0]), pixel, corner, width, height);
     store_pixels(rgb_out + plane, level_of(color.y, look.gain.y * share, noise[1]), pixel, corner, width, height);
     store_pixels(rgb_out + 2 * plane, level_of(color.z, look.gain.z * share, noise[2]), pixel, corner, width, height);
-    store_pixels(depth_out, nearest.depth, pixel, corner, width, height);
-    I label = RIG_SELECT(nearest.geom == NOTHING, splat_int(0), splat_int(1));
-    for (u64 left = masks[tile]; left; left &= left - 1) {
-        int k = lowest_bit(left);
-        label = RIG_SELECT(nearest.geom == k, splat_int(1 + geoms[k].kind), label);
-    }
+    store_pixels(depth_out, depth, pixel, corner, width, height);
     store_pixels(class_out, label, pixel, corner, width, height);
 }
 
