@@ -12,9 +12,9 @@ DRIVER = Path(__file__).with_name("toys.py")
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def found(python):
-    result = python(DRIVER)
+@pytest.fixture(scope="module", params=["newton", "ovphysx"])
+def found(request, python):
+    result = python(DRIVER, request.param)
     assert result.returncode == 0, result.stderr[-3000:]
     return next(json.loads(line[6:]) for line in result.stdout.splitlines() if line.startswith("FOUND "))
 
@@ -51,5 +51,5 @@ def test_a_reset_changes_the_looks_of_its_env_only(found):
     ],
 )
 def test_targets_that_are_not_there_are_named(python, target, message):
-    result = python(DRIVER, target)
+    result = python(DRIVER, "newton", target)
     assert result.returncode != 0 and message in result.stderr

@@ -1,4 +1,7 @@
-"""Drives the scene of docs/rig_sensor.py for test_rig_sensor.py; prints what it found as JSON."""
+"""Drives the scene of docs/rig_sensor.py for test_rig_sensor.py; prints what it found as JSON.
+
+Words: the physics, newton or ovphysx, and then other targets for the sensor.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ import torch
 from isaaclab.app import launch_simulation
 from isaaclab.scene import InteractiveScene
 from isaaclab.sim import SimulationContext
+from isaaclab_ov.physics import OvPhysxCfg
 
 from mmnav.rig import LABELS, random_day
+from mmnav_tasks.physics.bodies import allow_no_driver
 
 DOCS = Path(__file__).parents[2] / "docs" / "rig_sensor.py"
 
@@ -29,8 +34,12 @@ def toys():
 def main() -> None:
     cfg = toys().ToysCfg()
     cfg.scene.rig.look = random_day
-    if len(sys.argv) > 1:
-        cfg.scene.rig.targets = sys.argv[1:]
+    physics, *targets = sys.argv[1:]
+    if targets:
+        cfg.scene.rig.targets = targets
+    if physics == "ovphysx":
+        allow_no_driver()
+        cfg.sim.physics = OvPhysxCfg()
     with launch_simulation(cfg, argparse.Namespace(device="cpu", visualizer=None, physics=None)):
         sim = SimulationContext(cfg.sim)
         scene = InteractiveScene(cfg.scene)

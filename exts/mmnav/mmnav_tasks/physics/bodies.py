@@ -23,13 +23,18 @@ _MOVER_MASS = 1.0e6
 
 
 def prepare_for_bodies(cfg) -> None:
-    """Gives an env configuration what PhysX needs: a contact sensor, and memory that PhysX can use without a GPU.
-
-    Without a CUDA driver Warp cannot allocate pinned host memory, which Isaac Lab 3.0.0 asks for even on a CPU;
-    ordinary memory serves as well there.
-    """
+    """Gives an env configuration what PhysX needs: a contact sensor, and memory that PhysX can use without a GPU."""
     cfg.scene.robot.spawn.activate_contact_sensors = True
     cfg.scene.contact = ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot", history_length=cfg.decimation)
+    allow_no_driver()
+
+
+def allow_no_driver() -> None:
+    """Lets PhysX run where there is no CUDA driver.
+
+    Warp cannot allocate pinned host memory there, which Isaac Lab 3.0.0 asks for even on a CPU; ordinary memory serves
+    as well.
+    """
     if not wp.is_cuda_available():
         cpu = wp.get_device("cpu")
         cpu.pinned_allocator = cpu.default_allocator
