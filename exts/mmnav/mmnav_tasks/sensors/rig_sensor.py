@@ -72,9 +72,11 @@ class RigSensor(SensorBase):
     def reset(self, env_ids=None, env_mask=None) -> None:
         """Gives envs new looks and cameras."""
         super().reset(env_ids, env_mask)
-        ids = torch.arange(self._num_envs, device=self._device) if env_ids is None else torch.as_tensor(env_ids)
+        ids = torch.arange(self._num_envs, device=self._device)
         if env_mask is not None:
-            ids = wp.to_torch(env_mask).nonzero()[:, 0]
+            ids = ids[wp.to_torch(env_mask)]
+        elif env_ids is not None:
+            ids = ids[env_ids]
         self._scene.seed[ids] += self._num_envs
         self._rig.reset(ids)
 
