@@ -29,7 +29,7 @@ from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
 
 from mmnav.robot import ROBOT
 
-from .tasks.navigation import ENV_SPACING, NavigationSceneCfg
+from ..tasks.navigation import ENV_SPACING, NavigationSceneCfg
 
 RAY_COUNT = 180
 """Rays of the stock scan, all round in one plane."""
