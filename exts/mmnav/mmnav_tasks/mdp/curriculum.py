@@ -30,9 +30,9 @@ class Difficulty(ManagerTermBase):
         layouts = env.world.layouts
         if env.common_step_counter > 0 and layouts.is_endless:
             # episodes that began at the level before say nothing about this one
-            current = env_ids[env.world.scene.difficulty[env_ids] >= layouts.difficulty - 1.0e-6]
-            succeeded = env.termination_manager.get_term("success")[current]
-            self._outcomes += torch.tensor([succeeded.numel(), int(succeeded.sum())])
+            current = env.world.scene.difficulty[env_ids] >= layouts.difficulty - 1.0e-6
+            succeeded = env.termination_manager.get_term("success")[env_ids] & current
+            self._outcomes += torch.tensor([int(current.sum()), int(succeeded.sum())])
             if self._outcomes[0] >= episodes:
                 if self._outcomes[1] > threshold * self._outcomes[0]:
                     layouts.difficulty = min(1.0, layouts.difficulty + step)
