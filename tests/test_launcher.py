@@ -88,6 +88,7 @@ class House:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever runs tests may ignore Ctrl-C
         )
 
     def run(self, *words: str, **options) -> subprocess.CompletedProcess:
