@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -32,6 +33,12 @@ def choose[T](what: str, name: str, choices: Mapping[str, T]) -> T:
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], 1)
     hint = next((f" Did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
     raise UserError(f"unknown {what} {name!r}; there are {', '.join(choices)}.{hint}")
+
+
+def check_folder(flag: str, path: Path) -> None:
+    """Raises UserError if the folder that a file is to be written to does not exist."""
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: the folder {path.parent} does not exist.")
 
 
 def run_main(main: Callable[[], None]) -> None:

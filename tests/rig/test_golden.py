@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from mmnav.rig import Rig, fisheye_rig, random_day
 from mmnav.scenes import SCENES, generate
@@ -22,10 +21,7 @@ FAMILIES = ("Reach", "Squeeze", "Avoid", "Mixed")
 def render(family: str, device: str = "cpu") -> dict[str, np.ndarray]:
     """Two layouts of a family from their starts."""
     scene = generate(SCENES[family](), np.array([3, 4])).to(device)
-    half, zero = scene.start[:, 2] / 2, torch.zeros(2, device=device)
-    position = torch.stack([scene.start[:, 0], scene.start[:, 1], zero + 0.25], -1)
-    orientation = torch.stack([zero, zero, half.sin(), half.cos()], -1)
-    images = Rig(fisheye_rig(32, 32), scene, look=random_day()).render(position, orientation, scene.position)
+    images = Rig(fisheye_rig(32, 32), scene, look=random_day()).render(*scene.start_poses(0.25), scene.position)
     return {name: getattr(images, name).cpu().numpy() for name in ("rgb", "depth", "label")}
 
 

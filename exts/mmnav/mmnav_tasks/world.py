@@ -113,10 +113,7 @@ class World:
         scenes = self.layouts.take(env_ids).to(self.device)
         self.scene.assign(env_ids, scenes)
         self.time[env_ids] = 0.0
-        half_yaw = scenes.start[:, 2] / 2
-        pose = torch.zeros(len(env_ids), 7, device=self.device)
-        pose[:, :2], pose[:, 2] = scenes.start[:, :2], ROBOT.center_height
-        pose[:, 5], pose[:, 6] = half_yaw.sin(), half_yaw.cos()
+        pose = torch.cat(scenes.start_poses(ROBOT.center_height), -1)
         self.position[env_ids], self.orientation[env_ids] = pose[:, :3], pose[:, 3:]
         self.geom_position[env_ids] = self._geom_before[env_ids] = scenes.position
         self._position_before[env_ids] = pose[:, :3]

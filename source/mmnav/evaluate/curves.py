@@ -18,7 +18,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
-from ..errors import UserError, run_main  # noqa: E402
+from ..errors import UserError, check_folder, run_main  # noqa: E402
 from .metrics import wilson_interval  # noqa: E402
 
 _RATES = {"SR": ("success", "tab:green"), "CR": ("collision", "tab:red"), "TO": ("time-out", "tab:blue")}
@@ -119,8 +119,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="picture to write")
     parser.add_argument("--episodes", type=int, default=512, help="episodes of each evaluation: the runs' --num_envs")
     args = parser.parse_args()
-    if not args.out.parent.is_dir():
-        raise UserError(f"--out {args.out}: the folder {args.out.parent} does not exist.")
+    check_folder("--out", args.out)
     curves = [read_curve(run) for run in args.runs]
     draw_curves(curves).savefig(args.out, dpi=110)
     Console(width=130).print(curves_table(curves, args.episodes))

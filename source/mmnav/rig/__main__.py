@@ -11,11 +11,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import torch
 
 matplotlib.use("Agg")
 
-from ..errors import UserError, choose, run_main  # noqa: E402
+from ..errors import UserError, check_folder, choose, run_main  # noqa: E402
 from ..robot import ROBOT  # noqa: E402
 from ..scenes import SCENES, SceneBatch, generate  # noqa: E402
 from . import Rig, RigCfg, fisheye_rig, random_day  # noqa: E402
@@ -34,8 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     families = {name: choose("scene", name, SCENES)() for name in args.scenes}
     out = args.out or Path(f"rig_{'_'.join(args.scenes).lower()}_{args.seed}.png")
-    if not out.parent.is_dir():
-        raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
+    check_folder("--out", out)
     if args.size < 1:
         raise UserError(f"--size must be at least 1, not {args.size}.")
     if not 0.0 <= args.difficulty <= 1.0:
@@ -56,10 +54,8 @@ def main() -> None:
 
 def look(rig: RigCfg, scene: SceneBatch) -> tuple[np.ndarray, np.ndarray]:
     """Colour [C, H, W, 3] and depth [C, H, W] (m) from the start of a single world."""
-    x, y, yaw = scene.start[0].tolist()
-    position = torch.tensor([[x, y, ROBOT.center_height]])
-    orientation = torch.tensor([[0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]], dtype=torch.float32)
-    images = Rig(rig, scene, look=random_day()).render(position, orientation, scene.position)
+    pose = scene.start_poses(ROBOT.center_height)
+    images = Rig(rig, scene, look=random_day()).render(*pose, scene.position)
     return images.rgb[0].permute(0, 2, 3, 1).numpy(), images.depth[0].numpy()
 
 

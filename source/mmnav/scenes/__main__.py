@@ -11,7 +11,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from ..errors import UserError, choose, run_main  # noqa: E402
+from ..errors import UserError, check_folder, choose, run_main  # noqa: E402
 from . import SCENES, generate  # noqa: E402
 from .picture import draw_robot, draw_scene  # noqa: E402
 
@@ -28,8 +28,7 @@ def main() -> None:
     if not 0.0 <= args.difficulty <= 1.0:
         raise UserError(f"--difficulty must lie in [0, 1], not {args.difficulty}.")
     out = args.out or Path(f"{'_'.join(args.scene).lower()}_{args.seed}.png")
-    if not out.parent.is_dir():
-        raise UserError(f"--out {out}: the folder {out.parent} does not exist.")
+    check_folder("--out", out)
     columns = min(2, len(cfgs))
     rows = -(-len(cfgs) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(9 * columns, 7 * rows), layout="constrained", squeeze=False)

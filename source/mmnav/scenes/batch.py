@@ -101,6 +101,16 @@ class SceneBatch:
         """Device of all arrays."""
         return self.kind.device
 
+    def start_poses(self, height: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where robots stand at their starts, with their centres at the given height [m].
+
+        Returns:
+            Positions [m], shape [E, 3], and world-from-base quaternions (x, y, z, w), shape [E, 4].
+        """
+        half, zero = self.start[:, 2] / 2, torch.zeros_like(self.start[:, 2])
+        position = torch.stack([self.start[:, 0], self.start[:, 1], zero + height], -1)
+        return position, torch.stack([zero, zero, half.sin(), half.cos()], -1)
+
     def __getitem__(self, env_ids) -> SceneBatch:
         """Returns the worlds of an index array, a mask or a slice, as a new batch."""
         return SceneBatch(**{f.name: getattr(self, f.name)[env_ids] for f in fields(self)})

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from mmnav.rig import Rig, RigCfg, fisheye_rig, random_day
 from mmnav.rig.camera import rays
 from mmnav.rig.tables import TILE
+from mmnav.robot import ROBOT
 from mmnav.scenes import Kind, ReachCfg, SceneBatch, generate
 
 DEPTH, COLOR, SHADED = "depth", "rgb + depth", "rgb + shadows + depth"
@@ -71,10 +72,7 @@ class Frame:
 def make_frame(env_count: int, size: int, obstacles: int = 26) -> Frame:
     """Robots at the starts of Reach layouts with four walls and that many obstacles, seen by MM-Nav's rig."""
     scene = generate(ReachCfg(obstacles=(obstacles, obstacles)), np.arange(env_count))
-    half = scene.start[:, 2] / 2
-    zero = torch.zeros_like(half)
-    position = torch.stack([scene.start[:, 0], scene.start[:, 1], zero + 0.25], -1)
-    return Frame(scene, fisheye_rig(size, size), position, torch.stack([zero, zero, half.sin(), half.cos()], -1))
+    return Frame(scene, fisheye_rig(size, size), *scene.start_poses(ROBOT.center_height))
 
 
 def ours(frame: Frame, threads: int = 1) -> Iterator[Contender]:
@@ -125,6 +123,7 @@ def newton(frame: Frame) -> Iterator[Contender]:
     count = len(cfg.cameras)
 
     def contender(name: str, output: str, *, shadows: bool = False, textures: bool = False, tiles: bool = True):
+        """The sensor in some of its settings."""
         settings = SensorTiledCamera.RenderConfig(
             enable_shadows=shadows, enable_textures=textures, max_distance=cfg.max_range
         )

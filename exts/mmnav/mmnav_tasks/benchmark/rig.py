@@ -166,25 +166,8 @@ def scale(rounds: int, on_step: Callable[[str], None]) -> Iterator[dict]:
     for axis, points in SCALES.items():
         for envs, size, obstacles in points:
             on_step(f"{axis}: {envs} envs, {size} px, {obstacles + 4} primitives")
-            frame = make_frame(envs, size, obstacles)
-            for contender in ours(frame):
-                times = []
-                for number in range(max(3, rounds // 2) + 1):
-                    repeats = max(1, 64 // envs) if size <= 64 else 1
-                    start = time.thread_time()
-                    for _ in range(repeats):
-                        contender.render()
-                    if number:
-                        times.append((time.thread_time() - start) / repeats)
-                rate = contender.pixels / statistics.median(times) / 1e6
-                yield {
-                    "axis": axis,
-                    "envs": envs,
-                    "size": size,
-                    "primitives": obstacles + 4,
-                    "output": contender.output,
-                    "mpx_per_cpu_second": rate,
-                }
+            for row in compare(list(ours(make_frame(envs, size, obstacles))), rounds, on_step):
+                yield row | {"axis": axis, "envs": envs, "size": size, "primitives": obstacles + 4}
 
 
 def show(result: dict) -> None:

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from isaaclab.sim.utils.queries import resolve_matching_prims_from_source
 from isaaclab.sim.utils.transforms import resolve_prim_pose, resolve_prim_scale
-from pxr import Usd, UsdGeom, UsdPhysics, UsdShade
+from pxr import Gf, Usd, UsdGeom, UsdPhysics, UsdShade
 
 from mmnav.scenes import Kind
 
 GREY = (0.5, 0.5, 0.5)
 """Colour of a shape without a preview surface."""
 
-_TO_Z = {"X": (0.0, math.sqrt(0.5), 0.0, math.sqrt(0.5)), "Y": (-math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5))}
-"""Quaternions (x, y, z, w) that turn the local z axis to a shape's own axis."""
+_TO_Z = {
+    "X": Gf.Quatd(math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0),
+    "Y": Gf.Quatd(math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0),
+}
+"""Turns of the local z axis to a shape's own axis, the real part first."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,19 @@ def _shape(prim: Usd.Prim, path: str) -> Shape:
     """Reads one shape; ``path`` is its expression in all envs."""
     kind, half, axis = _local_shape(prim)
     scale = np.abs(resolve_prim_scale(prim))
-    turned = scale[{"X": [2, 1, 0], "Y": [0, 2, 1], "Z": [0, 1, 2]}[axis]]
+    own = scale[{"X": [2, 1, 0], "Y": [0, 2, 1], "Z": [0, 1, 2]}[axis]]
     same = {Kind.BOX: 1, Kind.SPHERE: 3, Kind.CAPSULE: 3}.get(kind, 2)  # directions that must keep their proportion
-    if not np.allclose(turned[:same], turned[0]):
+    if not np.allclose(own[:same], own[0]):
         raise ValueError(f"{prim.GetPath()}: the rig draws no {kind.name.lower()} that is scaled by {tuple(scale)}.")
-    size = tuple(float(h * s) for h, s in zip(half, turned, strict=True))
+    size = tuple(float(h * s) for h, s in zip(half, own, strict=True))
     # a body or a collider is no frame to Isaac Lab's views: take the one above
     physical = prim.HasAPI(UsdPhysics.CollisionAPI) or prim.HasAPI(UsdPhysics.RigidBodyAPI)
     frame = prim.GetParent() if physical else prim
     position, orientation = resolve_prim_pose(prim, frame) if physical else ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
     if axis != "Z":
-        orientation = _product(orientation, _TO_Z[axis])
+        x, y, z, w = orientation
+        turned = Gf.Quatd(w, x, y, z) * _TO_Z[axis]
+        orientation = (*turned.imaginary, turned.real)
     path = path.rsplit("/", 1)[0] if physical else path
     return Shape(path, kind, size, tuple(map(float, position)), tuple(map(float, orientation)), _color(prim))
 
@@ -94,15 +99,3 @@ def _color(prim: Usd.Prim) -> tuple[float, float, float]:
         if color and color.Get() is not None:
             return tuple(map(float, color.Get()))
     return GREY
-
-
-def _product(a: tuple, b: tuple) -> tuple[float, float, float, float]:
-    """Product of two quaternions (x, y, z, w)."""
-    ax, ay, az, aw = a
-    bx, by, bz, bw = b
-    return (
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-        aw * bw - ax * bx - ay * by - az * bz,
-    )
