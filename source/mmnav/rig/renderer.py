@@ -124,8 +124,12 @@ class Rig:
             rgb = empty(*shape[:2], 3, *shape[2:], dtype=torch.uint8)
             self.images = Images(rgb, self.depth, empty(*shape, dtype=torch.uint8))
         self.reset()
+        self._share_out(threads)
 
-        on_cpu = scene.device.type == "cpu"
+    def _share_out(self, threads: int | None) -> None:
+        """Records the launches: on a CPU in chunks of envs that threads draw, on a GPU for all envs at once."""
+        env_count, camera_count, geom_count = *self.masks.shape[:2], self._scene.geom_count
+        on_cpu = self._scene.device.type == "cpu"
         self._threads = Threads(threads) if on_cpu and env_count > 1 else Threads(1)
         in_cache = _CHUNK_RECORDS // max(geom_count * camera_count, 1)
         if self._threads.count > 1:

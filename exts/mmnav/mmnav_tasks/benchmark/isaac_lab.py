@@ -34,6 +34,7 @@ def isaac_lab_cameras(frame: Frame, stack: ExitStack) -> Iterator[Contender]:
     from isaaclab_newton.renderers import NewtonWarpRendererCfg
 
     def shape(k: int) -> AssetBaseCfg:
+        """Primitive ``k`` of the first world."""
         kind, (x, y, z) = int(frame.scene.kind[0, k]), frame.scene.size[0, k].tolist()
         color = sim_utils.PreviewSurfaceCfg(diffuse_color=tuple(frame.scene.color[0, k].tolist()))
         spawn = {
@@ -49,6 +50,7 @@ def isaac_lab_cameras(frame: Frame, stack: ExitStack) -> Iterator[Contender]:
         )
 
     def camera(index: int, output: str) -> CameraCfg:
+        """A sensor where the rig has its camera."""
         mount = frame.cfg.cameras[index]
         half = mount.yaw / 2.0
         return CameraCfg(
