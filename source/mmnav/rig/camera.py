@@ -317,16 +317,30 @@ def pixel_pitch(lens: LensCfg, width: int, height: int) -> tuple[float, float]:
     return across, down
 
 
-def fisheye_rig(width: int = 128, height: int = 128) -> RigCfg:
-    """MM-Nav's rig (arXiv 2510.03142): four fisheyes F, R, B, L at the body's sides, each 130 degrees wide."""
-    field, k = math.radians(130.0), (-0.01, 0.002)
-    half = field / 2.0
-    focal = width / 2.0 / (half * (1.0 + k[0] * half**2 + k[1] * half**4))
-    lens = LensCfg(fx=focal, fy=focal, cx=width / 2.0, cy=height / 2.0, k=k)
+def fisheye_rig(
+    width: int = 128, height: int = 128, across: float = 130.0, down: float | None = None, samples: int = 1
+) -> RigCfg:
+    """MM-Nav's rig (arXiv 2510.03142): four fisheyes F, R, B, L at the body's sides.
+
+    Args:
+        width: Columns of every image [px].
+        height: Rows of every image [px].
+        across: Field of view across the middle row [degrees].
+        down: Field of view down the middle column [degrees]; None for square pixels.
+        samples: Rays a pixel.
+    """
+    k = (-0.01, 0.002)
+
+    def focal(pixels: int, degrees: float) -> float:
+        half = math.radians(degrees) / 2.0
+        return pixels / 2.0 / (half * (1.0 + k[0] * half**2 + k[1] * half**4))
+
+    fx = focal(width, across)
+    lens = LensCfg(fx=fx, fy=fx if down is None else focal(height, down), cx=width / 2.0, cy=height / 2.0, k=k)
     length, breadth, _ = ROBOT.half_extents
     sides = ((length, 0.0, 0.10), (0.0, -breadth, 0.10), (-length, 0.0, 0.10), (0.0, breadth, 0.10))
     cameras = [CameraCfg(lens, side, yaw) for side, yaw in zip(sides, _CLOCKWISE, strict=True)]
-    return RigCfg(cameras=tuple(cameras), width=width, height=height)
+    return RigCfg(cameras=tuple(cameras), width=width, height=height, samples=samples)
 
 
 def depth_rig(width: int = 64, height: int = 4) -> RigCfg:

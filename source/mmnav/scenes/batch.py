@@ -115,6 +115,18 @@ class SceneBatch:
         """Returns the worlds of an index array, a mask or a slice, as a new batch."""
         return SceneBatch(**{f.name: getattr(self, f.name)[env_ids] for f in fields(self)})
 
+    def padded(self, geom_count: int) -> SceneBatch:
+        """Returns the batch with unused slots up to ``geom_count`` primitives a world."""
+        more = geom_count - self.geom_count
+        if more <= 0:
+            return self
+        padded = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("kind", "position", "orientation", "size", "waypoints", "speed", "color", "texture"):
+            slots = padded[name]
+            padded[name] = torch.cat([slots, slots.new_zeros(self.env_count, more, *slots.shape[2:])], 1)
+        padded["orientation"][:, -more:, 3] = 1.0
+        return SceneBatch(**padded)
+
     def assign(self, env_ids: torch.Tensor, scenes: SceneBatch) -> None:
         """Overwrites the worlds ``env_ids`` in place, so that views into this batch (Warp arrays) stay valid.
 

@@ -22,6 +22,12 @@ def quaternion(yaw: np.ndarray, tilt: np.ndarray | float = 0.0) -> np.ndarray:
     return np.stack([cy * st, sy * st, sy * ct, cy * ct], -1)
 
 
+def draw_paint(seeds: np.ndarray, geom_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Base colours, shape [E, K, 3], and texture families, shape [E, K], of E worlds' primitives, by seeds [E]."""
+    draws = Draws(seeds, "looks")
+    return draws.uniform(0.1, 0.9, geom_count, 3), draws.integers(0, 5, geom_count)
+
+
 class SceneBuilder:
     """Collects the primitives of E worlds; every ``add`` appends the same number of slots to each of them."""
 
@@ -102,9 +108,7 @@ class SceneBuilder:
         env_count, geom_count = arrays["kind"].shape
         if geom_count > MAX_GEOMS:
             raise ValueError(f"The scene holds {geom_count} primitive slots; at most {MAX_GEOMS} fit.")
-        draws = Draws(self.seeds, "looks")
-        arrays["color"] = draws.uniform(0.1, 0.9, geom_count, 3)
-        arrays["texture"] = draws.integers(0, 5, geom_count)
+        arrays["color"], arrays["texture"] = draw_paint(self.seeds, geom_count)
         arrays |= {"start": start, "goal": goal, "difficulty": self.difficulty}
         arrays["bounds"] = np.broadcast_to(self.bounds, (env_count, 4))
         tensors = {
