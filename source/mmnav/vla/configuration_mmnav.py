@@ -1,0 +1,71 @@
+"""MMNavConfig: what a student is made of, and the cameras it was made for."""
+
+from __future__ import annotations
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.models.auto import CONFIG_MAPPING
+
+VIEWS = ("front", "right", "back", "left")
+"""The views F, R, B, L in their order everywhere (arXiv 2510.03142, figure of the pipeline)."""
+
+
+@strict
+class MMNavConfig(PreTrainedConfig):
+    """A vision tower, a language model and what joins them (MM-Nav, arXiv 2510.03142).
+
+    Any tower and language model that transformers knows will do; the defaults are SigLIP's and Qwen2's.
+    """
+
+    model_type = "mmnav"
+    sub_configs = {"text_config": AutoConfig, "vision_config": AutoConfig}
+
+    vision_config: dict | PreTrainedConfig | None = None
+    """The vision tower."""
+    text_config: dict | PreTrainedConfig | None = None
+    """The language model."""
+    image_size: list[int] | tuple[int, ...] = (224, 224)
+    """Height and width of every view [px]."""
+    field_of_view: list[float] | tuple[float, ...] = (130.0, 130.0)
+    """Field of every fisheye across its middle row and down its middle column [degrees]."""
+    samples: int = 2
+    """Rays a pixel where a simulator renders the views: 1, 2 or 4."""
+    history: list[int] | tuple[int, ...] = (8, 7, 6, 5, 4, 3, 2, 1)
+    """How many control steps ago the history's frames are, the oldest first."""
+    current_grid: list[int] | tuple[int, ...] = (4, 4)
+    """Rows and columns of tokens of each view of the current frame: 16 tokens in the paper."""
+    history_grid: list[int] | tuple[int, ...] = (2, 2)
+    """Rows and columns of tokens of each view of a history frame: 4 tokens in the paper."""
+    view_count: int = len(VIEWS)
+    """Views, in the order of :data:`VIEWS`; 1 is a student that sees what is in front only."""
+    head_hidden: int = 256
+    """Width of the velocity head's hidden layer."""
+    action_dim: int = 3
+    """Forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
+
+    def __post_init__(self, **kwargs):
+        """Builds the two inner configurations and checks what can be wrong.
+
+        Raises:
+            ValueError: If a field does not fit; the message names it, its value and what would be right.
+        """
+        for name, default in (("vision_config", "siglip_vision_model"), ("text_config", "qwen2")):
+            value = getattr(self, name)
+            if value is None or isinstance(value, dict):
+                value = dict(value or {})
+                setattr(self, name, CONFIG_MAPPING[value.pop("model_type", default)](**value))
+        for name in ("image_size", "current_grid", "history_grid", "field_of_view"):
+            value = getattr(self, name)
+            if len(value) != 2 or not all(v > 0 for v in value):
+                raise ValueError(f"MMNavConfig.{name} is {value}; it must be two positive numbers (down, across).")
+        if any(a <= b for a, b in zip(self.history[:-1], self.history[1:], strict=True)) or 0 in self.history:
+            raise ValueError(f"MMNavConfig.history is {self.history}; it must fall, and end at 1 step ago or earlier.")
+        if not 1 <= self.view_count <= len(VIEWS):
+            raise ValueError(f"MMNavConfig.view_count is {self.view_count}; it must lie between 1 and {len(VIEWS)}.")
+        super().__post_init__(**kwargs)
+
+    @property
+    def reach_back(self) -> int:
+        """How many frames before the current one a window reaches back."""
+        return max(self.history, default=0)

