@@ -17,7 +17,9 @@ from mmnav.errors import UserError, run_main
 def parse() -> argparse.Namespace:
     """The user's words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", required=True, nargs="+", help="experts' folders, random, straight or oracle")
+    parser.add_argument(
+        "--policy", required=True, nargs="+", help="experts' and students' folders, random, straight or oracle"
+    )
     parser.add_argument("--task", required=True, help="Reach, Squeeze, Avoid, Mixed or all")
     parser.add_argument("--episodes", type=int, default=500, help="episodes of each task and seed")
     parser.add_argument("--seeds", type=int, default=3, help="evaluation seeds, counted from 0")
@@ -77,9 +79,11 @@ def evaluate(policies: dict, task: str, physics: str, device: str, count: int, s
     from rich.progress import Progress
 
     from mmnav_tasks.launch import running_env, task_config
+    from mmnav_tasks.policies import prepare
     from mmnav_tasks.rollout import evaluation_layouts, run_episodes
 
     cfg, _ = task_config(task, physics)
+    prepare(cfg, policies)
     cfg.sim.device, cfg.scene.num_envs = device, count
     fixed = physics != "kinematic"  # bodies stand where they are: one env for every set of layouts
     with Progress(console=Console(stderr=True), transient=True) as bar:

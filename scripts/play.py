@@ -1,4 +1,4 @@
-"""Plays a policy and writes a video: the map with the robot's trail beside its four depth views.
+"""Plays a policy and writes a video: the map with the robot's trail beside what it sees, depth or colour.
 
     ./isaaclab.sh -p scripts/play.py --task Squeeze --policy assets/experts/squeeze --video squeeze.mp4
 
@@ -18,7 +18,7 @@ def parse() -> argparse.Namespace:
     """The user's words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", required=True, help="Reach, Squeeze, Avoid or Mixed")
-    parser.add_argument("--policy", required=True, help="an expert's folder, random, straight or oracle")
+    parser.add_argument("--policy", required=True, help="an expert's or a student's folder, random, straight or oracle")
     parser.add_argument("--video", type=Path, help="MP4 to write; POLICY_TASK.mp4 if not given")
     parser.add_argument("--episodes", type=int, default=3, help="episodes to play")
     parser.add_argument("--seed", type=int, default=100, help="evaluation seed whose first layouts are played")
@@ -45,13 +45,14 @@ def main() -> None:
 
     from mmnav.evaluate.video import write_video
     from mmnav.rig import DEPTH_RIG
-    from mmnav_tasks.policies import make_policy
+    from mmnav_tasks.policies import make_policy, prepare
     from mmnav_tasks.rollout import evaluation_layouts, record_episodes
 
     policy = make_policy(args.policy, device)
     layouts = evaluation_layouts(args.seed, args.episodes)
     cfg, _ = launch.task_config(task, physics)
     cfg.sim.device, cfg.scene.num_envs, cfg.seed, cfg.layouts = device, args.episodes, 0, layouts.tolist()
+    prepare(cfg, {args.policy: policy})
     with launch.running_env(task, cfg, viz=args.viz, log=Path("/dev/null")) as env:
         recordings = record_episodes(env.unwrapped, policy, layouts, args.seed, f"{args.policy} on {task}")
     for i, recording in enumerate(recordings):

@@ -8,7 +8,7 @@ import gymnasium as gym
 TASKS = ("Reach", "Squeeze", "Avoid", "Mixed")
 """Short names; the Gymnasium id of Reach is ``Mmnav-Reach``."""
 
-for _task in TASKS:
+for _task in (*TASKS, "Distill"):
     gym.register(
         id=f"Mmnav-{_task}",
         entry_point=f"{__name__}.env:NavigationEnv",

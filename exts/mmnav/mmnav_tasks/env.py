@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from isaaclab import cloner
 from isaaclab.envs import ManagerBasedRLEnv
 from isaaclab.sim import use_stage
+
+from mmnav.rig import fisheye_rig
 
 from .layouts import LAYOUT_SEEDS, LayoutList, LayoutStream
 from .physics import has_bodies
@@ -24,7 +28,8 @@ class NavigationEnv(ManagerBasedRLEnv):
         if cfg.rgb_views is not None:
             cfg.observations.rgb = cfg.observations.RgbCfg()
             width, height = cfg.rgb_views
-            cfg.observations.rgb.rgb.params |= {"width": width, "height": height}
+            rig = partial(fisheye_rig, across=cfg.rgb_field[0], down=cfg.rgb_field[1], samples=cfg.rgb_samples)
+            cfg.observations.rgb.rgb.params |= {"rig": rig, "width": width, "height": height}
         first = (cfg.seed or 0) * LAYOUT_SEEDS
         self._bodies = None
         if cfg.layouts is not None:

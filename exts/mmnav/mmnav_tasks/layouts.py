@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mmnav.scenes import SceneBatch, generate
+from mmnav.scenes import BlendCfg, SceneBatch, generate
+from mmnav.scenes.blend import slot_count
 
 LAYOUT_SEEDS = 10**9
 """A training run of seed s draws its layouts from seed s times this on; evaluation uses negative ones."""
@@ -70,6 +71,46 @@ class LayoutStream:
         return parts[0] if len(parts) == 1 else SceneBatch.cat(parts)
 
 
+class BlendedStreams:
+    """A stream of fresh layouts for every family of a blend; every env keeps to its family."""
+
+    is_endless = True
+
+    def __init__(self, cfg: BlendCfg, first_seed: int, family: torch.Tensor, difficulty: float = 1.0):
+        """Starts the streams.
+
+        Args:
+            cfg: The families.
+            first_seed: The families' own seed of their first layouts.
+            family: Index of each env's family, shape [E]; may be changed for the resets to come.
+            difficulty: Difficulty in [0, 1].
+        """
+        self.cfg, self.difficulty, self.family = cfg, difficulty, family
+        self._slots = slot_count(cfg)
+        self._streams = [LayoutStream(inner, first_seed, difficulty=difficulty) for inner in cfg.families]
+
+    @property
+    def next_seed(self) -> int:
+        """A seed that no family has reached yet; setting it goes on from there in all of them."""
+        return max(stream.next_seed for stream in self._streams)
+
+    @next_seed.setter
+    def next_seed(self, value: int) -> None:
+        for stream in self._streams:
+            stream.next_seed = value
+
+    def take(self, env_ids: torch.Tensor) -> SceneBatch:
+        """The next layouts for the given envs, on the CPU, each of its env's family."""
+        family = self.family[env_ids.cpu()]
+        parts, rows = [], []
+        for index, stream in enumerate(self._streams):
+            mine = (family == index).nonzero().flatten()
+            if len(mine):
+                parts.append(stream.take(mine).padded(self._slots))
+                rows.append(mine)
+        return SceneBatch.cat(parts)[torch.cat(rows).argsort()]
+
+
 class LayoutList:
     """A fixed layout for every env, the same one at every reset: what evaluation and PhysX's static bodies need."""
 
@@ -85,6 +126,8 @@ class LayoutList:
         """
         self.cfg, self.difficulty = cfg, difficulty
         self.scenes = generate(cfg, seeds, difficulty)
+        self.family = torch.from_numpy(cfg.family(seeds)) if isinstance(cfg, BlendCfg) else None
+        """Index of each env's family in a blend, shape [E]; None if there is one family only."""
 
     def take(self, env_ids: torch.Tensor) -> SceneBatch:
         """The layouts of the given envs, on the CPU."""

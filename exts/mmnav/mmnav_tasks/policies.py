@@ -1,12 +1,17 @@
-"""Policies by word: a trained expert's folder, or one of the baselines it is measured against."""
+"""Policies by word: an expert's or a student's folder, or one of the baselines they are measured against."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import torch
 from tensordict import TensorDict
 
+from mmnav.errors import UserError
 from mmnav.robot import ROBOT
 from mmnav.scenes.oracle import OraclePolicy
+from mmnav.vla import MMNavConfig, MMNavForAction, MMNavProcessor, load_student
 
 from .agents.expert import check_fits, load_expert
 
@@ -16,6 +21,13 @@ def to_action(velocity: torch.Tensor) -> torch.Tensor:
     highest = torch.tensor(ROBOT.max_velocity, device=velocity.device)
     lowest = torch.tensor(ROBOT.min_velocity, device=velocity.device)
     return torch.where(velocity > 0.0, velocity / highest, -velocity / lowest).clamp(-1.0, 1.0)
+
+
+def to_velocity(action: torch.Tensor) -> torch.Tensor:
+    """Maps actions in [-1, 1] to velocities [m/s, m/s, rad/s], as the base does; shape [E, 3]."""
+    highest = torch.tensor(ROBOT.max_velocity, device=action.device)
+    lowest = torch.tensor(ROBOT.min_velocity, device=action.device)
+    return torch.where(action > 0.0, action * highest, -action * lowest)
 
 
 class RandomPolicy:
@@ -79,14 +91,83 @@ class ExpertPolicy:
         return self._expert(obs)
 
 
+class StudentPolicy:
+    """A distilled student: it sees the colour views and reads its goal from a prompt, and nothing else."""
+
+    sees_colour = True
+
+    def __init__(self, model: MMNavForAction, processor: MMNavProcessor, precision: str = "fp32"):
+        """Takes a student; ``precision`` is ``fp32`` or ``bf16``."""
+        self.model, self.processor = model, processor
+        self._half = precision == "bf16"
+
+    def prepare(self, cfg) -> None:
+        """Gives an env's configuration the cameras that the student was made for."""
+        config = self.model.config
+        (height, width), (down, across) = config.image_size, config.field_of_view
+        cfg.rgb_views, cfg.rgb_field, cfg.rgb_samples = (width, height), (across, down), config.samples
+
+    def reset(self, env) -> None:
+        """Forgets everything; all robots of the env count from now on."""
+        self._world = env.world
+        self._memory = self.model.new_memory(env.num_envs)
+        self._robots = torch.arange(env.num_envs, device=env.device)
+
+    def attend(self, robots: torch.Tensor) -> None:
+        """Spends no more thought on other robots than these, shape [N]."""
+        self._robots = robots
+
+    def forget(self, robots: torch.Tensor) -> None:
+        """New episodes began for some robots, shape [N]."""
+        self._memory.reset(robots)
+
+    def __call__(self, obs: TensorDict) -> torch.Tensor:
+        """Actions, shape [E, 3]; 0 for robots that nobody attends to."""
+        robots = self._robots
+        images = obs["rgb"][robots, : self.model.config.view_count]
+        inputs = self.processor(images=images, goals=self._world.goal_offset[robots])
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._half):
+            velocity = self.model.act(**inputs, memory=self._memory, robots=robots)
+        action = torch.zeros(len(obs["rgb"]), 3, device=velocity.device)
+        action[robots] = to_action(velocity)
+        return action
+
+
 BASELINES = {"random": RandomPolicy, "straight": StraightPolicy, "oracle": OracleBaseline}
 """Baselines by the words that ``--policy`` takes."""
 
 
 def make_policy(word: str, device: str):
-    """The policy that a word of ``--policy`` stands for: a baseline's name or an expert's folder.
+    """The policy that a word of ``--policy`` stands for: a baseline's name, an expert's or a student's folder.
 
     Raises:
-        mmnav.errors.UserError: If it is neither.
+        mmnav.errors.UserError: If it is none of them.
     """
-    return BASELINES[word]() if word in BASELINES else ExpertPolicy(word, device)
+    if word in BASELINES:
+        return BASELINES[word]()
+    if is_student(word):
+        return StudentPolicy(*load_student(word, device))
+    return ExpertPolicy(word, device)
+
+
+def is_student(folder: str) -> bool:
+    """Whether a folder holds a student, by what its ``config.json`` says."""
+    try:
+        return json.loads((Path(folder) / "config.json").read_text()).get("model_type") == MMNavConfig.model_type
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def prepare(cfg, policies: dict[str, object]) -> None:
+    """Gives an env's configuration the cameras that its policies need.
+
+    Raises:
+        UserError: If two students were made for different cameras.
+    """
+    seen: dict[str, tuple] = {}
+    for word, policy in policies.items():
+        if hasattr(policy, "prepare"):
+            policy.prepare(cfg)
+            seen[word] = (cfg.rgb_views, cfg.rgb_field, cfg.rgb_samples)
+    if len(set(seen.values())) > 1:
+        raise UserError(f"{', '.join(seen)} were made for different cameras; evaluate them one after the other.")

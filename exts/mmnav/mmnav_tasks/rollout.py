@@ -36,7 +36,7 @@ def run_episodes(
     Args:
         env: The unwrapped env. Under PhysX its layouts are fixed and must be these.
         policy: The policy; if it has a method ``reset(env)``, that is called first.
-        layouts: Layout seeds, one for each env, shape [E].
+        layouts: Layout seeds, at most one for each env, shape [N]; envs that are left over idle.
         seed: Seed of the dynamics' randomisation.
         on_step: Called after every step with the number of episodes that have ended.
 
@@ -44,13 +44,13 @@ def run_episodes(
         The episodes, in the layouts' order.
     """
     world, count = env.world, len(layouts)
-    if count != env.num_envs:
-        raise ValueError(f"{count} layouts for {env.num_envs} envs; there must be one for each.")
+    if not 1 <= count <= env.num_envs:
+        raise ValueError(f"{count} layouts for {env.num_envs} envs; there must be an env for each.")
     before = world.layouts
-    world.layouts = LayoutList(before.cfg, layouts)
+    world.layouts = LayoutList(before.cfg, np.resize(layouts, env.num_envs))
     torch.manual_seed(seed)
     try:
-        with torch.inference_mode(), without_curriculum(env):
+        with torch.inference_mode(), without_curriculum(env), watched_by(env, policy):
             return _run(env, policy, layouts, on_step)
     finally:
         world.layouts = before
@@ -68,10 +68,12 @@ def without_curriculum(env) -> Iterator[None]:
 
 def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: str) -> list[Recording]:
     """Runs one episode on each layout, as :func:`run_episodes` does, and keeps what a video shows."""
-    world, frames = env.world, []
+    world, frames, count = env.world, [], len(layouts)
+    rgb = [lambda: env.obs_buf["rgb"]] if "rgb" in env.obs_buf else []
 
     def keep(_ended: int) -> None:
-        frames.append([a.cpu().numpy().copy() for a in (world.pose, world.geom_position, world.depth)])
+        seen = (world.pose, world.geom_position, world.depth, *(look() for look in rgb))
+        frames.append([a[:count].cpu().numpy().copy() for a in seen])
 
     episodes = run_episodes(env, policy, layouts, seed, keep)
     scenes = generate(world.layouts.cfg, layouts)
@@ -79,10 +81,22 @@ def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: 
     for i, episode in enumerate(episodes):
         steps = round(episode.time / env.step_dt)
         # what is seen after an episode's last step is the next episode's start: the last frame is the one before
-        pose, geoms, depth = (np.stack([frame[a][i] for frame in frames[: max(steps - 1, 1)]]) for a in range(3))
+        kept = frames[: max(steps - 1, 1)]
+        pose, geoms, depth, *rest = (np.stack([frame[a][i] for frame in kept]) for a in range(len(kept[0])))
         label = f"{title}, evaluation seed {seed}, episode {i}"
-        recordings.append(Recording(label, scenes[i : i + 1], pose, geoms, depth, episode.outcome, env.step_dt))
+        seen = (pose, geoms, depth, episode.outcome, env.step_dt, *rest)
+        recordings.append(Recording(label, scenes[i : i + 1], *seen))
     return recordings
+
+
+@contextlib.contextmanager
+def watched_by(env, policy: Policy | None) -> Iterator[None]:
+    """Colour views are rendered inside only if the policy looks at them: experts and baselines do not."""
+    env.world.colour_wanted = getattr(policy, "sees_colour", False)
+    try:
+        yield
+    finally:
+        env.world.colour_wanted = True
 
 
 class _Nothing:
@@ -101,11 +115,13 @@ def _run(env, policy: Policy, layouts: np.ndarray, on_step) -> list[Episode]:
     if hasattr(policy, "reset"):
         policy.reset(env)
     shortest = path_length(world.scene)
-    ended = torch.zeros(count, dtype=torch.bool, device=env.device)
+    ended = torch.arange(count, device=env.device) >= len(layouts)
     steps, length, clearance = (torch.zeros(count, device=env.device) for _ in range(3))
     outcome = torch.zeros(count, dtype=torch.long, device=env.device)
     for step in range(1, env.max_episode_length + 1):
         # an env that has ended goes on with another episode, which nobody looks at
+        if hasattr(policy, "attend"):
+            policy.attend((~ended).nonzero().flatten())
         obs, *_ = env.step(policy(TensorDict(obs, batch_size=count)))
         for index, name in enumerate(OUTCOMES):
             now = env.termination_manager.get_term(name) & ~ended
@@ -113,7 +129,7 @@ def _run(env, policy: Policy, layouts: np.ndarray, on_step) -> list[Episode]:
             length[now], clearance[now] = world.ended_path_length[now], world.ended_clearance[now]
             ended |= now
         if on_step is not None:
-            on_step(int(ended.sum()))
+            on_step(int(ended[: len(layouts)].sum()))
         if bool(ended.all()):
             break
     return [
@@ -125,5 +141,5 @@ def _run(env, policy: Policy, layouts: np.ndarray, on_step) -> list[Episode]:
             shortest=round(float(shortest[i]), 4),
             clearance=round(float(clearance[i]), 4),
         )
-        for i in range(count)
+        for i in range(len(layouts))
     ]

@@ -1,7 +1,8 @@
-"""Videos of episodes: the map with the robot's trail beside what its depth views see."""
+"""Videos of episodes: the map with the robot's trail beside what its views see."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,14 @@ class Recording:
     """How it ended: success, collision or time_out."""
     step: float
     """Duration of a step [s]."""
+    rgb: np.ndarray | None = None
+    """Colour views F, R, B, L, shape [T, V, 3, H, W], uint8; shown instead of the depth if given."""
+
+    def views(self, t: int) -> list[np.ndarray]:
+        """What the views show at step t: colour, shapes [H, W, 3], or the four depths [m], shapes [H, W]."""
+        if self.rgb is not None:
+            return list(self.rgb[t].transpose(0, 2, 3, 1))
+        return np.split(self.depth[t], len(VIEWS), axis=1)
 
 
 def write_video(
@@ -69,23 +78,27 @@ class _Canvas:
         self._recording = recording
         figure = Figure(figsize=(12.8, 7.2), dpi=100, layout="constrained")
         self._canvas = FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(len(VIEWS), 2, width_ratios=(2.6, 1.0))
+        views = recording.views(0)
+        rows = max(len(views), 3)  # a single view fills a third of the height, in the middle
+        grid = figure.add_gridspec(rows, 2, width_ratios=(2.6, 1.0))
         self._map = figure.add_subplot(grid[:, 0])
         patches = draw_scene(self._map, recording.scene, labels=False)
-        self._map.set_title(recording.title)
-        height, columns = recording.depth.shape[1:]
+        self._map.set_title("\n".join(textwrap.wrap(recording.title, 90)), parse_math=False)
         self._images = []
-        for i, view in enumerate(VIEWS):
+        for i, (name, view) in enumerate(zip(VIEWS, views, strict=False), (rows - len(views)) // 2):
             axes = figure.add_subplot(grid[i, 1])
-            axes.set(xticks=[], yticks=[], ylabel=view)
-            blank = np.full((height, columns // len(VIEWS)), max_depth)
-            image = axes.imshow(blank, cmap="magma_r", vmin=0.0, vmax=max_depth, aspect="auto")
-            self._images.append(image)
+            axes.set(xticks=[], yticks=[], ylabel=name)
+            # pixels need not be square: each view is stretched to its place, about as wide as its field is
+            look = (
+                {"interpolation": "nearest"} if view.ndim == 3 else {"cmap": "magma_r", "vmin": 0.0, "vmax": max_depth}
+            )
+            self._images.append(axes.imshow(np.zeros_like(view), aspect="auto", **look))
         speed = recording.scene.speed[0].cpu().numpy()
         self._movers = {k: (patch, patch.get_xy().copy()) for k, patch in patches.items() if speed[k] > 0.0}
         (self._trail,) = self._map.plot([], [], color="tab:orange", linewidth=1.6, zorder=5)
         self._robot = draw_robot(self._map, np.zeros(3))
         self._say = self._map.text(0.04, 0.04, "", transform=self._map.transAxes, fontsize=13, zorder=9)
+        self._say.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 3.0})
         self._moving = [*self._images, self._trail, *self._robot, self._say, *(p for p, _ in self._movers.values())]
         for artist in self._moving:
             artist.set_animated(True)
@@ -104,7 +117,7 @@ class _Canvas:
         first = recording.geom_position[0]
         for k, (patch, outline) in self._movers.items():
             patch.set_xy(outline + (recording.geom_position[t, k] - first[k])[:2])
-        for image, view in zip(self._images, np.split(recording.depth[t], len(VIEWS), axis=1), strict=True):
+        for image, view in zip(self._images, recording.views(t), strict=True):
             image.set_data(view)
         last = t == len(recording.pose) - 1
         self._say.set_text(f"{t * recording.step:.1f} s" + (f"   {recording.outcome}" if last else ""))

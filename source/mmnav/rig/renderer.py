@@ -137,11 +137,12 @@ class Rig:
         envs = max(1, in_cache) if on_cpu else env_count
         self._chunks = [self._record(e, min(envs, env_count - e), on_cpu) for e in range(0, env_count, envs)]
 
-    def reset(self, env_ids: torch.Tensor | None = None) -> None:
+    def reset(self, env_ids: torch.Tensor | None = None, frame: torch.Tensor | int = 0) -> None:
         """Draws the looks and the cameras of worlds anew: to be called when their layouts, hence their seeds, change.
 
         Args:
             env_ids: Worlds, shape [N]; all if None.
+            frame: Number of the next call of :meth:`render`, which decides on the sensor's noise, shape [N] or one.
         """
         env_ids = torch.arange(self._scene.env_count, device=self._scene.device) if env_ids is None else env_ids
         mounts, lens = place_cameras(self.cfg, self._scene.seed[env_ids].cpu().numpy())
@@ -151,7 +152,7 @@ class Rig:
             look = draw_look(self._look_cfg, self._scene[env_ids])
             self._look.worlds[env_ids] = look.worlds.to(self._look.worlds.device)
             self._look.paints[env_ids] = look.paints.to(self._look.paints.device)
-            self._frame[env_ids] = 0
+            self._frame[env_ids] = torch.as_tensor(frame, dtype=torch.int32, device=self._frame.device)
 
     @property
     def mounts(self) -> tuple[torch.Tensor, torch.Tensor]:

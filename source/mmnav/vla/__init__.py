@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from .configuration_mmnav import VIEWS, MMNavConfig
 from .modeling_mmnav import MMNavForAction, MMNavOutput, VisualMemory
 from .processing_mmnav import PROMPT, MMNavProcessor
-from .scales import SCALES, load_student, make_student
+from .scales import SCALES, load_student, make_student, save_student
 
 AutoConfig.register(MMNavConfig.model_type, MMNavConfig, exist_ok=True)
 AutoModel.register(MMNavConfig, MMNavForAction, exist_ok=True)
@@ -24,4 +24,5 @@ __all__ = [
     "VisualMemory",
     "load_student",
     "make_student",
+    "save_student",
 ]

@@ -44,7 +44,7 @@ class MMNavProcessor(ProcessorMixin):
         if text is not None:
             tokens = self.tokenizer(text, padding=True, padding_side="left", return_tensors="pt")
             for name in ("input_ids", "attention_mask"):
-                value = tokens[name].unflatten(0, lead)
+                value = tokens[name].view(*lead, -1)
                 data[name] = value.to(goals.device) if goals is not None else value
         return BatchFeature(data)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, SiglipImageProcessor
+from transformers.utils import logging
 
 from ..errors import UserError, choose
 from .configuration_mmnav import MMNavConfig
@@ -182,6 +185,31 @@ def _pretrained_folder(flag: str, word: str) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers shows no bars and only errors."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def save_student(folder: Path, model: MMNavForAction, processor: MMNavProcessor) -> None:
+    """Writes a student; a folder of that name is replaced only when the new one is complete."""
+    part = folder.with_name(f".{folder.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    with quiet():
+        model.save_pretrained(part)
+        processor.save_pretrained(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
 def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForAction, MMNavProcessor]:
     """Reads a student that ``save_pretrained`` wrote.
 
@@ -195,8 +223,9 @@ def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForActio
     if not list(path.glob("*.safetensors")):
         raise UserError(f"{folder}: no student there (model.safetensors is missing).")
     try:
-        model, report = MMNavForAction.from_pretrained(path, output_loading_info=True)
-        processor = MMNavProcessor.from_pretrained(path)
+        with quiet():
+            model, report = MMNavForAction.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True)
+            processor = MMNavProcessor.from_pretrained(path)
     except Exception as error:
         raise UserError(f"{folder}: the student cannot be read ({type(error).__name__}: {error}).") from error
     wrong = {

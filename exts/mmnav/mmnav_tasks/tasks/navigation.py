@@ -167,6 +167,10 @@ class NavigationEnvCfg(ManagerBasedRLEnvCfg):
     """Width and height of each of the four depth views [px]."""
     rgb_views: tuple[int, int] | None = None
     """Width and height of each of the four colour views [px]; no colour if None."""
+    rgb_field: tuple[float, float | None] = (130.0, None)
+    """Field of the colour views across and down [degrees]; square pixels if the latter is None."""
+    rgb_samples: int = 1
+    """Rays a pixel of the colour views: 1, 2 or 4."""
 
     scene: NavigationSceneCfg = NavigationSceneCfg(num_envs=512, env_spacing=ENV_SPACING)
     sim: SimulationCfg = SimulationCfg(dt=0.05, render_interval=2, gravity=(0.0, 0.0, 0.0), physics=PhysicsPresets())

@@ -1,0 +1,198 @@
+"""Collect: robots of all capabilities side by side, driven by a student or by experts, every step labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+from mmnav.data import Demo
+from mmnav.evaluate import OUTCOMES
+from mmnav.scenes import as_record
+
+from .layouts import LAYOUT_SEEDS, BlendedStreams
+from .policies import to_velocity
+from .rollout import Policy, watched_by, without_curriculum
+
+_STEP_FIELDS = ("root_pose", "velocity", "goal", "time", "expert_action", "action", "by_expert", "reward")
+
+
+class Collector:
+    """Rolls out in an env of ``Mmnav-Distill`` and cuts what happens into episodes.
+
+    Every env has a capability: a scene family and the expert that labels every state there, whoever drives.
+    """
+
+    def __init__(self, env, experts: dict[str, Policy], seed: int = 0, rank: int = 0):
+        """Takes an env.
+
+        Args:
+            env: The unwrapped env.
+            experts: An expert for each family of the env's blend, by the family's name, in the blend's order.
+            seed: Seed of the layouts and of who drives.
+            rank: Number of this process; every process has layouts and draws of its own.
+        """
+        self._env, self._experts = env, experts
+        self._seed, self._rank = seed, rank
+        self._records = [as_record(family) for family in env.cfg.layout.families]
+        names = [record["family"] for record in self._records]
+        if list(experts) != names:
+            raise ValueError(f"experts for {', '.join(experts)}; the env's families are {', '.join(names)}.")
+
+    def collect(
+        self,
+        shares: Sequence[float],
+        steps: int,
+        *,
+        student: Policy | None = None,
+        mixing: float = 0.2,
+        round_index: int = 0,
+        keep: Callable[[Demo], bool] = lambda demo: True,
+        on_step: Callable[[int], None] | None = None,
+    ) -> list[Demo]:
+        """Rolls out from fresh layouts.
+
+        Args:
+            shares: Share of each capability, in the experts' order; they add up to 1.
+            steps: Control steps of every env.
+            student: Who drives; the experts if None.
+            mixing: Chance that a step is the expert's although a student drives.
+            round_index: Number of this rollout within the run: layouts and draws are others in every round.
+            keep: Which episodes to keep.
+            on_step: Called after every step with its number.
+
+        Returns:
+            The episodes; those that the end cut off are ``unfinished``.
+        """
+        env, world = self._env, self._env.world
+        count = env.num_envs
+        family = assign_families(shares, count).to(env.device)
+        before = world.layouts
+        # experts trained on the seeds below the middle of a run's range
+        first = self._seed * LAYOUT_SEEDS + LAYOUT_SEEDS // 2 + self._rank * 10**7 + round_index * 10**4
+        world.layouts = BlendedStreams(before.cfg, first, family.cpu())
+        noise = (self._seed * 1000 + self._rank) * 10**5 + round_index
+        draws = torch.Generator(env.device).manual_seed(noise)
+        torch.manual_seed(noise)
+        try:
+            with torch.inference_mode(), without_curriculum(env), watched_by(env, student):
+                demos, trail = [], _Trail(count)
+                obs, _ = env.reset()
+                for policy in (*self._experts.values(), student):
+                    if hasattr(policy, "reset"):
+                        policy.reset(env)
+                layouts = world.scene.seed.clone()
+                for step in range(1, steps + 1):
+                    obs = TensorDict(obs, batch_size=count)
+                    expert = self._label(obs, family)
+                    action, by_expert = expert, torch.ones(count, dtype=torch.bool, device=env.device)
+                    if student is not None:
+                        by_expert = torch.rand(count, generator=draws, device=env.device) < mixing
+                        action = torch.where(by_expert[:, None], expert, student(obs))
+                    position, orientation = world.base_pose
+                    noted = {
+                        "root_pose": torch.cat([position, orientation], -1),
+                        "velocity": env.action_manager.get_term("velocity").velocity,
+                        "goal": world.goal_offset,
+                        "time": world.time,
+                        "expert_action": to_velocity(expert),
+                        "action": to_velocity(action.clamp(-1.0, 1.0)),
+                        "by_expert": by_expert,
+                    }
+                    noted = {name: value.clone() for name, value in noted.items()}
+                    obs, reward, terminated, truncated, _ = env.step(action)
+                    trail.add(noted | {"reward": reward.clone()})
+                    ended = (terminated | truncated).nonzero().flatten()
+                    if len(ended):
+                        outcome = self._outcomes(ended)
+                        demos += self._cut(trail, ended, outcome, family, layouts, keep)
+                        layouts[ended] = world.scene.seed[ended]
+                        if student is not None and hasattr(student, "forget"):
+                            student.forget(ended)
+                    if on_step is not None:
+                        on_step(step)
+                rest = torch.arange(count, device=env.device)
+                demos += self._cut(trail, rest, ["unfinished"] * count, family, layouts, keep)
+        finally:
+            world.layouts = before
+        return demos
+
+    def _label(self, obs: TensorDict, family: torch.Tensor) -> torch.Tensor:
+        """What each env's expert would do, shape [E, 3]."""
+        action = torch.zeros(len(family), 3, device=family.device)
+        for index, expert in enumerate(self._experts.values()):
+            mine = family == index
+            if bool(mine.any()):
+                action[mine] = expert(obs[mine])
+        return action
+
+    def _outcomes(self, ended: torch.Tensor) -> list[str]:
+        terms = torch.stack([self._env.termination_manager.get_term(name)[ended] for name in OUTCOMES])
+        return [OUTCOMES[i] for i in terms.int().argmax(0).tolist()]
+
+    def _cut(self, trail, ended, outcomes, family, layouts, keep) -> list[Demo]:
+        """The episodes that end now in some envs."""
+        demos = []
+        for env, outcome in zip(ended.tolist(), outcomes, strict=True):
+            arrays = trail.cut(env)
+            if arrays is None:
+                continue
+            index = int(family[env])
+            demo = Demo(
+                scene=self._records[index],
+                layout=int(layouts[env]),
+                difficulty=1.0,
+                outcome=outcome,
+                labels=list(self._experts)[index],
+                **arrays,
+            )
+            if keep(demo):
+                demos.append(demo)
+        return demos
+
+
+class _Trail:
+    """What was noted of all envs, step by step, until their episodes are cut out of it."""
+
+    def __init__(self, count: int):
+        self._steps: list[dict] = []
+        self._begin = [0] * count
+        self._dropped = 0
+
+    def add(self, noted: dict) -> None:
+        self._steps.append({name: value.cpu().numpy() for name, value in noted.items()})
+        if len(self._steps) % 64 == 0:  # what no running episode needs any more
+            least = min(self._begin) - self._dropped
+            del self._steps[:least]
+            self._dropped += least
+
+    def cut(self, env: int) -> dict | None:
+        """The arrays of an env's steps since its last cut; None if there are none."""
+        steps = self._steps[self._begin[env] - self._dropped :]
+        self._begin[env] = self._dropped + len(self._steps)
+        if not steps:
+            return None
+        kinds = {"by_expert": np.uint8}
+        return {
+            name: np.stack([step[name][env] for step in steps]).astype(kinds.get(name, np.float32))
+            for name in _STEP_FIELDS
+        }
+
+
+def assign_families(shares: Sequence[float], count: int) -> torch.Tensor:
+    """Families of E envs in the given shares, by largest remainders; none goes without an env, shape [E].
+
+    Raises:
+        ValueError: If there are fewer envs than families, or the shares are not positive.
+    """
+    if count < len(shares) or min(shares) <= 0.0:
+        raise ValueError(f"{count} envs cannot be shared out as {list(shares)}: every capability needs one.")
+    exact = np.asarray(shares, dtype=float) / sum(shares) * count
+    numbers = np.maximum(np.floor(exact).astype(int), 1)
+    while numbers.sum() > count:
+        numbers[numbers.argmax()] -= 1
+    for index in np.argsort(numbers - exact)[: count - numbers.sum()]:
+        numbers[index] += 1
+    return torch.from_numpy(np.repeat(np.arange(len(shares)), numbers))

@@ -1,0 +1,160 @@
+"""Replay: renders recorded episodes again, in the batch, on the device, with looks that were never seen before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from ..rig import Images, LookCfg, Rig, RigCfg, fisheye_rig
+from ..scenes import SceneBatch, advance, from_record, generate
+from ..scenes.builder import draw_paint
+from ..vla import MMNavConfig
+from .demo import Demo
+
+
+def student_rig(config: MMNavConfig) -> RigCfg:
+    """The cameras that a student was made for."""
+    (height, width), (down, across) = config.image_size, config.field_of_view
+    rig = fisheye_rig(width, height, across, down, config.samples)
+    return replace(rig, cameras=rig.cameras[: config.view_count])
+
+
+class Frames:
+    """The steps of many episodes, one after the other in flat arrays."""
+
+    def __init__(self, demos: Sequence[Demo] = ()):
+        """Starts with some episodes."""
+        self.start = torch.zeros(0, dtype=torch.long)
+        """Index of each step's episode's first step, shape [N]."""
+        self.demo = torch.zeros(0, dtype=torch.long)
+        """Index of each step's episode, shape [N]."""
+        self.families: list[str] = []
+        """Family of each episode."""
+        self.arrays = {name: torch.zeros(0, *shape) for name, shape in _ARRAYS.items()}
+        """``root_pose``, ``goal``, ``time``, ``velocity`` and ``expert_action`` of all steps; see :class:`Demo`."""
+        self._scenes: list[SceneBatch] = []
+        self._joined: SceneBatch | None = None
+        self.extend(demos)
+
+    def extend(self, demos: Sequence[Demo]) -> None:
+        """Appends episodes."""
+        if not demos:
+            return
+        first, count = len(self.families), len(self)
+        lengths = torch.tensor([len(demo) for demo in demos])
+        begin = count + lengths.cumsum(0) - lengths
+        self.start = torch.cat([self.start, begin.repeat_interleave(lengths)])
+        self.demo = torch.cat([self.demo, torch.arange(first, first + len(demos)).repeat_interleave(lengths)])
+        for name, array in self.arrays.items():
+            self.arrays[name] = torch.cat([array, *(torch.from_numpy(getattr(demo, name)) for demo in demos)])
+        self.families += [demo.family for demo in demos]
+        self._scenes.append(_scenes(demos))
+        self._joined = None
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return len(self.start)
+
+    @property
+    def scenes(self) -> SceneBatch:
+        """The layouts of all episodes, padded to equal slots."""
+        if self._joined is None:
+            slots = max(scene.geom_count for scene in self._scenes)
+            self._scenes = [SceneBatch.cat([scene.padded(slots) for scene in self._scenes])]
+            self._joined = self._scenes[0]
+        return self._joined
+
+    def family_index(self, names: Sequence[str]) -> torch.Tensor:
+        """Index of every step's family in ``names``, shape [N]."""
+        return torch.tensor([list(names).index(family) for family in self.families])[self.demo]
+
+
+_ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "velocity": (3,), "expert_action": (3,)}
+
+
+def _scenes(demos: Sequence[Demo]) -> SceneBatch:
+    """Makes the layouts of episodes, family by family."""
+    groups: dict[str, list[int]] = {}
+    for i, demo in enumerate(demos):
+        groups.setdefault(json.dumps(demo.scene), []).append(i)
+    parts = []
+    for record, rows in groups.items():
+        seeds = np.array([demos[i].layout for i in rows])
+        levels = np.array([demos[i].difficulty for i in rows])
+        parts.append(generate(from_record(json.loads(record)), seeds, levels))
+    slots = max(part.geom_count for part in parts)
+    order = torch.empty(len(demos), dtype=torch.long)
+    order[torch.tensor([i for rows in groups.values() for i in rows])] = torch.arange(len(demos))
+    return SceneBatch.cat([part.padded(slots) for part in parts])[order]
+
+
+class Replay:
+    """Renders any steps of :class:`Frames`, some at a time."""
+
+    def __init__(self, rig: RigCfg, look: LookCfg, batch: int, device: torch.device | str = "cpu"):
+        """Makes room.
+
+        Args:
+            rig: The cameras.
+            look: Ranges that looks are drawn from.
+            batch: Steps that are rendered at a time.
+            device: Where.
+        """
+        self._cfg, self._look, self.batch, self._device = rig, look, batch, torch.device(device)
+        self._rig: Rig | None = None
+
+    def render(
+        self,
+        frames: Frames,
+        steps: torch.Tensor,
+        looks: torch.Tensor,
+        disturb: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> Images:
+        """Renders steps.
+
+        Args:
+            frames: The episodes.
+            steps: Indices of B steps.
+            looks: Seeds of their looks, shape [B]: steps of equal seeds and episodes look alike.
+            disturb: Displacements [m], shape [B, 2], and turns [rad], shape [B], of the robots; none if None.
+
+        Returns:
+            Images of B worlds; the memory is written again by the next call.
+
+        Raises:
+            ValueError: If B is not the batch.
+        """
+        if len(steps) != self.batch:
+            raise ValueError(f"Replay renders {self.batch} steps at a time, not {len(steps)}.")
+        scene = frames.scenes[frames.demo[steps]]
+        scene.seed = looks.clone()
+        color, texture = draw_paint(looks.numpy(), scene.geom_count)
+        scene.color = torch.from_numpy(color).float()
+        scene.texture = torch.from_numpy(texture).int()
+        scene = scene.to(self._device)
+        if self._rig is None or self._scene.geom_count != scene.geom_count:
+            self._scene = scene
+            self._rig = Rig(self._cfg, scene, look=self._look)
+            self._place, self._speed = torch.empty_like(scene.position), torch.empty_like(scene.position)
+        else:
+            for f in fields(scene):
+                getattr(self._scene, f.name).copy_(getattr(scene, f.name))
+        self._rig.reset(frame=(steps - frames.start[steps]).to(self._device))  # a step's noise is its own
+        pose = frames.arrays["root_pose"][steps].to(self._device)
+        position, orientation = pose[:, :3].contiguous(), pose[:, 3:].contiguous()
+        if disturb is not None:
+            position[:, :2] += torch.from_numpy(disturb[0]).to(position)
+            orientation = _turned(orientation, torch.from_numpy(disturb[1]).to(orientation))
+        advance(self._scene, frames.arrays["time"][steps].to(self._device), self._place, self._speed)
+        return self._rig.render(position, orientation, self._place)
+
+
+def _turned(orientation: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Quaternions (x, y, z, w), shape [B, 4], turned about the world's vertical by angles [rad], shape [B]."""
+    x, y, z, w = orientation.unbind(-1)
+    sin, cos = (angle / 2).sin(), (angle / 2).cos()
+    return torch.stack([cos * x - sin * y, cos * y + sin * x, cos * z + sin * w, cos * w - sin * z], -1)

