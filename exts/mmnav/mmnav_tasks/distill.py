@@ -1,0 +1,197 @@
+"""The robots of a distillation: rollouts and evaluations in one env of ``Mmnav-Distill``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+from mmnav.data import Demo
+from mmnav.distill.loop import Distillation, DistillCfg
+from mmnav.errors import UserError
+from mmnav.evaluate import Episode
+from mmnav.evaluate.video import Recording
+from mmnav.memory import keep_freed_memory
+from mmnav.scenes import BlendCfg, as_record
+from mmnav.vla import MMNavForAction, MMNavProcessor
+
+from .collect import Collector
+from .policies import ExpertPolicy, StudentPolicy
+from .rollout import Policy, evaluation_layouts, record_episodes, run_episodes
+
+VALIDATION_SEED = 900
+"""Evaluation seed of the layouts that a run chooses its best student by; final tables use others."""
+
+Student = tuple[MMNavForAction, MMNavProcessor]
+
+
+class Robots:
+    """A :class:`mmnav.distill.loop.Simulator` in Isaac Lab."""
+
+    def __init__(self, env, experts: dict[str, ExpertPolicy], *, seed: int, rank: int = 0, precision: str = "fp32"):
+        """Takes an env.
+
+        Args:
+            env: The unwrapped env, as many robots as are to be rolled out at a time.
+            experts: The expert of each family, in the order of the env's blend.
+            seed: Seed of the run.
+            rank: Number of this process; every process has layouts of its own.
+            precision: The students': ``fp32`` or ``bf16``.
+        """
+        self._env, self._experts, self._precision = env, experts, precision
+        self.families = list(experts)
+        self._collector = Collector(env, experts, seed=seed, rank=rank)
+
+    def collect(
+        self,
+        shares: Sequence[float],
+        steps: int,
+        *,
+        student: Student | None,
+        mixing: float,
+        round_index: int,
+        on_step: Callable[[int], None],
+    ) -> list[Demo]:
+        """Rolls out; see :meth:`Collector.collect`."""
+        driver = StudentPolicy(*student, self._precision) if student else None
+        return self._collector.collect(
+            shares, steps, student=driver, mixing=mixing, round_index=round_index, on_step=on_step
+        )
+
+    def evaluate(
+        self, student: Student | None, episodes: int, on_step: Callable[[int], None]
+    ) -> dict[str, list[Episode]]:
+        """Runs the same validation layouts at every call, as many at a time as there are robots.
+
+        Args:
+            student: Who drives; each family's expert if None.
+            episodes: Episodes of each family.
+            on_step: Called after every step with the number of episodes that have ended.
+        """
+        env, blend = self._env, self._env.cfg.layout
+        own = evaluation_layouts(VALIDATION_SEED, episodes)
+        layouts = np.concatenate([blend.blend(i, own) for i in range(len(self.families))])
+        policy = self._driver(student)
+        done: list[Episode] = []
+        for first in range(0, len(layouts), env.num_envs):
+            part = layouts[first : first + env.num_envs]
+            tell = lambda ended, before=first: on_step(before + ended)  # noqa: E731
+            done += run_episodes(env, policy, part, 0, tell)
+        return {name: done[i * episodes : (i + 1) * episodes] for i, name in enumerate(self.families)}
+
+    def worst(self, student: Student, count: int) -> list[Recording]:
+        """Records the episodes that go worst of a round of validation layouts: failures first, then near misses."""
+        if count < 1:
+            return []
+        each = max(1, self._env.num_envs // len(self.families))
+        episodes = [e for family in self.evaluate(student, each, lambda ended: None).values() for e in family]
+        episodes.sort(key=lambda episode: (episode.succeeded, episode.clearance))
+        layouts = np.array([episode.layout for episode in episodes[: min(count, self._env.num_envs)]])
+        return record_episodes(self._env, self._driver(student), layouts, 0, "student")
+
+    def _driver(self, student: Student | None) -> Policy:
+        if student is None:
+            return _Experts(self._experts)
+        return StudentPolicy(*student, self._precision)
+
+
+class _Experts:
+    """Every robot driven by the expert of its family."""
+
+    def __init__(self, experts: dict[str, ExpertPolicy]):
+        self._experts = experts
+
+    def reset(self, env) -> None:
+        for expert in self._experts.values():
+            expert.reset(env)
+        self._index = env.world.layouts.family.to(env.device)
+
+    def __call__(self, obs: TensorDict) -> torch.Tensor:
+        action = torch.zeros(len(self._index), 3, device=self._index.device)
+        for index, expert in enumerate(self._experts.values()):
+            mine = self._index == index
+            if bool(mine.any()):
+                action[mine] = expert(obs[mine])
+        return action
+
+
+def families_of(env_cfg) -> list[str]:
+    """Names of the families of a blend, in its order."""
+    return [as_record(family)["family"] for family in env_cfg.layout.families]
+
+
+def load_experts(folder: Path, device: str) -> dict[str, ExpertPolicy]:
+    """The experts of all capabilities, by their families' names in the order of the blend.
+
+    Raises:
+        UserError: If one is missing or cannot be read.
+    """
+    names = [as_record(family)["family"] for family in BlendCfg().families]
+    missing = [name for name in names if not (Path(folder) / name.lower()).is_dir()]
+    if missing:
+        raise UserError(f"--experts {folder}: no folder {', '.join(n.lower() for n in missing)} there.")
+    return {name: ExpertPolicy(str(Path(folder) / name.lower()), device) for name in names}
+
+
+def distil(
+    cfg: DistillCfg,
+    out: Path,
+    student: Student,
+    experts: dict[str, ExpertPolicy],
+    pretrained: tuple[bool, bool],
+    device: str,
+    precision: str,
+    report_episodes: int,
+) -> None:
+    """Runs a distillation in Isaac Lab and writes its report.
+
+    Args:
+        cfg: What to do.
+        out: The run's folder.
+        student: The student to begin with.
+        experts: Its teachers; see :func:`load_experts`.
+        pretrained: Whether the student's tower and language model are.
+        device: Where to simulate and learn.
+        precision: ``fp32`` or ``bf16``.
+        report_episodes: Episodes that the report shows.
+    """
+    from accelerate import Accelerator
+
+    from mmnav.distill.display import Display
+    from mmnav.distill.report import write_report
+
+    from .launch import running_env, task_config
+
+    keep_freed_memory()
+    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
+    display = Display(quiet=not accelerator.is_main_process)
+    if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
+        student[0].language_model.set_attn_implementation("eager")
+    student[0].to(accelerator.device)
+    env_cfg, _ = task_config("Distill")
+    env_cfg.sim.device, env_cfg.scene.num_envs, env_cfg.seed = device, cfg.robots * len(experts), cfg.seed
+    StudentPolicy(*student).prepare(env_cfg)
+    display.say(f"Run: {out}   (curves: tensorboard --logdir {out / 'train'})")
+    log = out / f"isaaclab_{accelerator.process_index}.log"
+    with running_env("Distill", env_cfg, log=log) as env:
+        robots = Robots(env.unwrapped, experts, seed=cfg.seed, rank=accelerator.process_index, precision=precision)
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        run = Distillation(
+            cfg, out, student, robots, pretrained=pretrained, accelerator=accelerator, display=display, command=command
+        )
+        try:
+            results = run.run()
+        except KeyboardInterrupt:
+            display.say("Interrupted; the same command goes on with it.")
+            raise
+        recordings = robots.worst(run.best(), report_episodes) if accelerator.is_main_process else []
+    if accelerator.is_main_process:
+        page = write_report(out / "report", results, recordings)
+        best = out / "students" / "best"
+        display.say(f"Report:   {page}")
+        display.say(f"Student:  {best}   ({results['best']})")
+        display.say(f"Evaluate: ./isaaclab.sh -p scripts/evaluate.py --policy {best} --task all --out {out / 'table'}")

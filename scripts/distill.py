@@ -1,0 +1,55 @@
+"""Distils the experts into one student that sees colour alone: offline, then online with balanced capabilities.
+
+    ./isaaclab.sh -p scripts/distill.py
+
+does all of MM-Nav (arXiv 2510.03142) on the machine it finds: the experts drive and are recorded, the student imitates
+them, then drives itself while they say what they would have done. The same words, said again, go on with a run that was
+stopped. Several processes: ``torchrun --nproc_per_node 2 scripts/distill.py ...`` or ``accelerate launch``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import _checkout
+from mmnav.errors import UserError, run_main
+
+ROOT = Path(_checkout.__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Checks the words, makes the student and the robots, runs, writes the report."""
+    from mmnav.distill.settings import parse_words, save_settings
+    from mmnav.vla import make_student
+    from mmnav_tasks import launch
+
+    words = parse_words(sys.argv[1:], ROOT / "config" / "distill", __doc__)
+
+    device = launch.device_name(words.device)
+    out = words.out or Path("logs") / "distill" / f"{words.scale}_seed{words.run.seed}"
+    launch.writable_folder("--out", out, free_bytes=2 * 10**9)
+    try:
+        changes = {name: json.loads(value) for name, value in words.student.items()}
+    except json.JSONDecodeError as error:
+        raise UserError(f"--student {words.student}: the values must be JSON ({error}).") from None
+
+    from mmnav_tasks.distill import distil, load_experts
+
+    experts = load_experts(words.experts if words.experts.is_absolute() else ROOT / words.experts, device)
+    try:
+        student = make_student(words.scale, words.vision, words.language, seed=words.run.seed, **changes)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--student {words.student}: {error}") from error
+    if int(os.getenv("RANK", "0")) == 0:
+        told = {name: getattr(words, name) for name in ("scale", "vision", "language", "precision", "student")}
+        save_settings(out / "settings.yaml", words.run, **told)
+    pretrained = (words.vision is not None, words.language is not None)
+    distil(words.run, out, student, experts, pretrained, device, words.precision, words.report_episodes)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    run_main(main)

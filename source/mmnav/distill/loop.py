@@ -1,0 +1,410 @@
+"""Distillation: MM-Nav's two stages, from experts and a simulator to a student (arXiv 2510.03142)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
+from ..errors import UserError
+from ..evaluate import Episode, summarize, write_atomically
+from ..rig import random_day
+from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
+from .balance import gap, shares
+from .display import Display
+from .pretrain import DepthPretraining, PromptReading
+from .samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples, look_seeds
+from .trainer import Samples, Trainer, TrainerCfg
+
+_ENCODED_AT_A_TIME = 64
+
+
+@dataclass(frozen=True)
+class DistillCfg:
+    """The whole of a distillation but for the student itself."""
+
+    seed: int = 0
+    """Seed of the layouts, the samples and the student's first weights."""
+    robots: int = 64
+    """Robots of each capability that are rolled out at a time; 64 in the paper."""
+    demo_steps: int = 25_000
+    """Least control steps of successful expert episodes of each capability, for stage 1."""
+    iterations: int = 4
+    """Iterations of stage 2; 4 in the paper."""
+    rollout_steps: int = 150
+    """Control steps of every robot in an iteration."""
+    mixing: float = 0.2
+    """Chance that a step is the expert's although the student drives (0.2 in NavOL, arXiv 2605.11762)."""
+    balance: Literal["on", "off"] = "on"
+    """Whether the capabilities' shares follow the gaps; equal shares if off."""
+    episodes: int = 64
+    """Episodes of each capability after every stage."""
+    frozen_tower: bool = True
+    """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
+    chunk: int = 8
+    """Targets of each chunk of frames, where the tower is not frozen."""
+    tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
+    """Pretraining of the tower on depth; for towers from scratch."""
+    reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
+    """Pretraining of the language model on prompts; for language models from scratch."""
+    offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))
+    """Stage 1."""
+    online: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=800))
+    """Each iteration of stage 2."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a number is impossible; the message names the field and the value."""
+        for name in ("robots", "demo_steps", "rollout_steps", "episodes", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.iterations < 0:
+            raise ValueError(f"DistillCfg.iterations is {self.iterations}; it must be 0 or more.")
+        if self.balance not in ("on", "off"):
+            raise ValueError(f"DistillCfg.balance is {self.balance!r}; it must be on or off.")
+        if not 0.0 <= self.mixing <= 1.0:
+            raise ValueError(f"DistillCfg.mixing is {self.mixing}; it must lie in [0, 1].")
+
+
+class Simulator(Protocol):
+    """Where the robots are: the tasks on the simulator's side of the house."""
+
+    families: Sequence[str]
+    """Names of the capabilities, in the order of their experts."""
+
+    def collect(
+        self,
+        shares: Sequence[float],
+        steps: int,
+        *,
+        student: tuple[MMNavForAction, MMNavProcessor] | None,
+        mixing: float,
+        round_index: int,
+        on_step: Callable[[int], None],
+    ) -> list[Demo]:
+        """Rolls out, every step labelled by the capability's expert; experts drive if there is no student."""
+        ...
+
+    def evaluate(
+        self, student: tuple[MMNavForAction, MMNavProcessor] | None, episodes: int, on_step: Callable[[int], None]
+    ) -> dict[str, list[Episode]]:
+        """Episodes of each capability on layouts that nothing was learned on; of the experts if there is no student."""
+        ...
+
+
+class Distillation:
+    """A run: its folder holds everything, so that it can be stopped anywhere and go on anywhere.
+
+    ``results.json`` says what is done; ``episodes/<stage>`` are the recordings, ``train/<stage>`` the trainers' states
+    and curves, ``students/<stage>`` the students, ``students/best`` the best one by mean success.
+    """
+
+    def __init__(
+        self,
+        cfg: DistillCfg,
+        folder: Path,
+        student: tuple[MMNavForAction, MMNavProcessor],
+        simulator: Simulator,
+        *,
+        pretrained: tuple[bool, bool] = (False, False),
+        accelerator: Accelerator | None = None,
+        display: Display | None = None,
+        command: str = "",
+    ):
+        """Opens a run, or goes on with it.
+
+        Args:
+            cfg: What to do.
+            folder: The run's folder.
+            student: The student to begin with.
+            simulator: Where the robots are.
+            pretrained: Whether its tower and its language model come with pretrained weights.
+            accelerator: Processes and precision.
+            display: What shows the progress.
+            command: What the user said, for the report.
+
+        Raises:
+            UserError: If the folder holds a run of another configuration.
+        """
+        self.cfg, self.folder, self._simulator = cfg, Path(folder), simulator
+        self.model, self.processor = student
+        self._pretrained = pretrained
+        self._accelerator = accelerator or Accelerator()
+        self._display = display or Display(quiet=True)
+        self.families = list(simulator.families)
+        self._path = self.folder / "results.json"
+        self.results = {
+            "families": self.families,
+            "command": command,
+            "seed": cfg.seed,
+            "episodes": cfg.episodes,
+            "cfg": json.loads(json.dumps(asdict(cfg))),
+            "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "warp-lang")},
+            "experts": {},
+            "stages": [],
+        }
+        if self._path.is_file():
+            self._go_on(json.loads(self._path.read_text()))
+        self._frames = Frames()
+        self._features: torch.Tensor | None = None
+
+    def _go_on(self, results: dict) -> None:
+        """Takes up an interrupted run; more iterations than before may be asked for."""
+        same = lambda cfg: {k: v for k, v in cfg.items() if k != "iterations"}  # noqa: E731
+        ours = same(self.results["cfg"])
+        changed = [name for name, value in same(results["cfg"]).items() if ours.get(name) != value]
+        if changed:
+            raise UserError(f"{self._path} is a run with another {', '.join(changed)}; name another --out.")
+        self.results = results | {"cfg": self.results["cfg"], "command": self.results["command"]}
+
+    def run(self) -> dict:
+        """Does what is not done yet; returns the results."""
+        if not self.results["experts"]:
+            self._display.say("Evaluating the experts on the validation layouts")
+            experts = self._evaluate(None)
+            for family, row in experts.items():
+                if row["WTT"] is None:
+                    raise UserError(f"the expert of {family} reached no goal in {row['episodes']} episodes; is it one?")
+            self.results["experts"] = experts
+            self._keep()
+        self._pretrain(self._demonstrations())
+        self._stage("stage 1", self.cfg.offline, lambda: dict.fromkeys(self.families, 1 / len(self.families)))
+        for iteration in range(1, self.cfg.iterations + 1):
+            self._stage(f"iteration {iteration}", self.cfg.online, self._shares, iteration)
+        self._keep_best()
+        return self.results
+
+    def best(self) -> tuple[MMNavForAction, MMNavProcessor]:
+        """The best student of a finished run, on the run's device."""
+        self._load_student(self.folder / "students" / "best")
+        self.model.eval()
+        return self.model, self.processor
+
+    # -- the stages
+
+    def _demonstrations(self) -> list[Demo]:
+        """Successful episodes of the experts, an equal share of steps of each capability."""
+        folder = self.folder / "episodes" / "stage 1"
+        marker = folder / "complete"
+        if not marker.is_file():
+            if self._accelerator.is_main_process:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._accelerator.wait_for_everyone()
+            self._record_experts(folder)
+            self._accelerator.wait_for_everyone()
+            if self._accelerator.is_main_process:
+                marker.touch()
+        kept, recorded = [], dict.fromkeys(self.families, 0)
+        for demo in read_demos(folder):
+            if recorded[demo.family] < self.cfg.demo_steps:
+                recorded[demo.family] += len(demo)
+                kept.append(demo)
+        return kept
+
+    def _record_experts(self, folder: Path) -> None:
+        """Lets the experts drive until there is enough of each capability."""
+        cfg, missing = self.cfg, dict.fromkeys(self.families, self.cfg.demo_steps)
+        writer = self._writer(folder)
+        round_index = 0
+        with self._display.bar("experts drive", cfg.demo_steps * len(missing)) as bar, writer:
+            while any(steps > 0 for steps in missing.values()):
+                wanted = [max(missing[name], 0.02 * cfg.demo_steps) for name in self.families]
+                total = sum(wanted)
+                demos = self._simulator.collect(
+                    [steps / total for steps in wanted],
+                    400,
+                    student=None,
+                    mixing=0.0,
+                    round_index=round_index,
+                    on_step=lambda step: None,
+                )
+                kept = [demo for demo in demos if demo.succeeded]
+                if not kept:
+                    raise UserError("the experts did not reach a single goal in 40 s; there is nothing to learn from.")
+                for demo in kept:
+                    missing[demo.family] -= len(demo) * self._accelerator.num_processes
+                    writer.write(demo)
+                done = sum(cfg.demo_steps - max(steps, 0) for steps in missing.values())
+                bar.to(done)
+                round_index += 1
+
+    def _pretrain(self, demos: list[Demo]) -> None:
+        """Teaches a tower from scratch to measure and a language model from scratch to read, then loads the frames."""
+        cfg, folder = self.cfg, self.folder / "students" / "pretrained"
+        self._frames.extend(demos)
+        if not folder.is_dir():
+            draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
+            rig, look = student_rig(self.model.config), random_day()
+            if not self._pretrained[0]:
+                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed)
+                self._train("tower", DepthPretraining(self.model), samples, cfg.tower)
+            if not self._pretrained[1]:
+                samples = PromptSamples(self.processor, cfg.seed)
+                self._train("reading", PromptReading(self.model), samples, cfg.reading)
+            self.model.set_action_statistics(self._frames.arrays["expert_action"])
+            self._save_student(folder)
+        self._load_student(folder)
+        self.model.freeze_tower(cfg.frozen_tower, statistics=True)
+
+    def _stage(self, name: str, trainer: TrainerCfg, choose: Callable[[], Mapping], iteration: int = 0) -> None:
+        """Collects (in stage 2), trains, evaluates and notes one stage."""
+        folder = self.folder / "students" / name
+        done = next((stage for stage in self.results["stages"] if stage["name"] == name), None)
+        part = done["shares"] if done else dict(choose())
+        began = time.perf_counter()
+        if iteration:
+            self._frames.extend(self._student_drives(name, part, iteration))
+        if done:
+            self._load_student(folder)
+            return
+        self._display.say(f"[bold]{name}[/]: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in part.items()))
+        draw = StepDraw(self._frames, self.families, list(part.values()), self.cfg.seed + iteration)
+        self.model.freeze_tower(self.cfg.frozen_tower, statistics=True)
+        loss = self._train(name, self.model, self._samples(draw, iteration), replace(trainer, seed=self.cfg.seed))
+        self._save_student(folder)
+        rows = self._evaluate((self.model, self.processor))
+        gaps = {family: round(gap(rows[family], self.results["experts"][family]), 4) for family in self.families}
+        self.results["stages"].append(
+            {
+                "name": name,
+                "rows": rows,
+                "gaps": gaps,
+                "shares": {family: round(share, 4) for family, share in part.items()},
+                "demos": len(self._frames.families),
+                "steps": len(self._frames),
+                "seconds": round(time.perf_counter() - began, 1),
+                "loss": round(loss, 5),
+            }
+        )
+        self._keep()
+        told = ", ".join(f"{k} {100 * row['SR']:.1f} %" for k, row in rows.items())
+        self._display.say(f"[bold]{name}[/]: success {told}")
+
+    def _student_drives(self, name: str, part: Mapping[str, float], iteration: int) -> list[Demo]:
+        """The student's rollouts of an iteration, labelled by the experts."""
+        folder = self.folder / "episodes" / name
+        if not (folder / "complete").is_file():
+            self._accelerator.wait_for_everyone()
+            if self._accelerator.is_main_process:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._accelerator.wait_for_everyone()
+            self.model.eval()
+            with self._display.bar(f"{name}: the student drives", self.cfg.rollout_steps) as bar:
+                demos = self._simulator.collect(
+                    list(part.values()),
+                    self.cfg.rollout_steps,
+                    student=(self.model, self.processor),
+                    mixing=self.cfg.mixing,
+                    round_index=1000 + iteration,
+                    on_step=bar.to,
+                )
+            with self._writer(folder) as writer:
+                for demo in demos:
+                    writer.write(demo)
+            self._accelerator.wait_for_everyone()
+            if self._accelerator.is_main_process:
+                (folder / "complete").touch()
+        self._accelerator.wait_for_everyone()
+        return list(read_demos(folder))
+
+    def _shares(self) -> dict[str, float]:
+        """The capabilities' shares by the gaps that the last stage left."""
+        return shares(self.results["stages"][-1]["gaps"], self.cfg.balance == "on")
+
+    # -- what the stages share
+
+    def _samples(self, draw: StepDraw, iteration: int) -> Samples:
+        """Windows of encoded frames for a frozen tower, chunks of rendered ones for one that learns."""
+        config = self.model.config
+        if self.cfg.frozen_tower:
+            self._encode()
+            return WindowSamples(self._frames, self._features, draw, self.processor, config)
+        rig = student_rig(config)
+        return ChunkSamples(
+            self._frames, draw, rig, random_day(), self.processor, config, self.cfg.chunk, self.cfg.seed + iteration
+        )
+
+    def _encode(self) -> None:
+        """Renders and encodes the frames that are new, once."""
+        config, frames = self.model.config, self._frames
+        first = 0 if self._features is None else len(self._features)
+        tokens = config.current_grid[0] * config.current_grid[1]
+        parts = [] if self._features is None else [self._features]
+        replay = Replay(student_rig(config), random_day(), _ENCODED_AT_A_TIME)
+        looks = look_seeds(torch.arange(len(frames.families)).numpy(), self.cfg.seed)
+        self.model.eval()
+        width = self.model.projector[0].normalized_shape[0]
+        fresh = torch.empty(len(frames) - first, config.view_count, tokens, width, dtype=torch.bfloat16)
+        with self._display.bar("encoding frames", len(fresh)) as bar, torch.inference_mode():
+            for i in range(0, len(fresh), _ENCODED_AT_A_TIME):
+                count = min(_ENCODED_AT_A_TIME, len(fresh) - i)
+                steps = (first + i + torch.arange(_ENCODED_AT_A_TIME)).clamp(max=len(frames) - 1)
+                images = replay.render(frames, steps, looks[frames.demo[steps]])
+                with self._accelerator.autocast():
+                    features = self.model.encode(self.processor.normalize(images.rgb).to(self._accelerator.device))
+                fresh[i : i + count] = features[:count].to("cpu", torch.bfloat16)
+                bar.to(i + count)
+        self._features = torch.cat([*parts, fresh])
+
+    def _train(self, name: str, module: nn.Module, samples: Samples, cfg: TrainerCfg) -> float:
+        """Trains a module to the end of its steps; goes on where an interrupted run stopped."""
+        trainer = Trainer(module, samples, cfg, self.folder / "train" / name, self._accelerator)
+        with self._display.bar(f"{name}: training", cfg.steps) as bar:
+            loss = trainer.fit(lambda p: bar.to(p.step, f"loss {p.loss:.4f}  {p.samples_per_second:,.0f} samples/s"))
+        self._accelerator.free_memory()
+        return loss
+
+    def _evaluate(self, student: tuple[MMNavForAction, MMNavProcessor] | None) -> dict[str, dict]:
+        """A row of results for each capability."""
+        self.model.eval()
+        count = self.cfg.episodes * len(self.families)
+        with self._display.bar("evaluating", count) as bar:
+            episodes = self._simulator.evaluate(student, self.cfg.episodes, bar.to)
+        return {family: summarize(list_) for family, list_ in episodes.items()}
+
+    def _writer(self, folder: Path) -> ShardWriter:
+        args = {"env_name": "Mmnav-Distill", "versions": self.results["versions"]}
+        return ShardWriter(folder, args, seed=self.cfg.seed, rank=self._accelerator.process_index)
+
+    def _equal(self) -> list[float]:
+        return [1 / len(self.families)] * len(self.families)
+
+    def _save_student(self, folder: Path) -> None:
+        """Writes the student; complete or not there."""
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            save_student(folder, self.model, self.processor)
+        self._accelerator.wait_for_everyone()
+
+    def _load_student(self, folder: Path) -> None:
+        """Takes a saved student's weights."""
+        saved, _ = load_student(folder)
+        self.model.load_state_dict(saved.state_dict())
+
+    def _keep_best(self) -> None:
+        """Copies the student with the highest mean success to ``students/best``."""
+        mean = lambda stage: sum(stage["rows"][family]["SR"] for family in self.families)  # noqa: E731
+        best = max(self.results["stages"], key=mean)
+        self.results["best"] = best["name"]
+        self._keep()
+        if self._accelerator.is_main_process:
+            target, part = self.folder / "students" / "best", self.folder / "students" / ".best"
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(self.folder / "students" / best["name"], part)
+            shutil.rmtree(target, ignore_errors=True)
+            part.rename(target)
+
+    def _keep(self) -> None:
+        """Writes ``results.json``."""
+        if self._accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, json.dumps(self.results, indent=2) + "\n")

@@ -1,0 +1,90 @@
+"""Pretraining where no pretrained weights are given: the tower learns to measure, the language model to read."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.utils import ModelOutput
+
+from ..vla import MMNavForAction
+
+_CELL = (4, 8)
+"""Rows and columns of depths that every visual token tells of."""
+_FARTHEST = 10.0
+
+
+class DepthPretraining(nn.Module):
+    """A vision tower with a head that reads depth from exactly the tokens that the language model will see.
+
+    Every token tells the least logarithmic depth in each of 4 x 8 parts of its own cell of the image; so a token knows
+    where in its cell an edge is.
+    """
+
+    def __init__(self, model: MMNavForAction):
+        """Takes the model's tower."""
+        super().__init__()
+        from ..vla.modeling_mmnav import feature_dim
+
+        self.model, self.grid = model, tuple(model.config.current_grid)
+        self.head = nn.Linear(feature_dim(model.config), _CELL[0] * _CELL[1])
+
+    def parameters(self, recurse: bool = True):
+        """Only the tower's and the head's."""
+        yield from self.model.vision_tower.parameters()
+        yield from self.head.parameters()
+
+    def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
+        """Smooth L1 distance of logarithmic depths.
+
+        Args:
+            pixel_values: Normalised images, shape [B, V, 3, H, W].
+            depth: Their depth [m], shape [B, V, H, W].
+        """
+        rows, columns = self.grid[0] * _CELL[0], self.grid[1] * _CELL[1]
+        nearest = -F.adaptive_max_pool2d(-depth.flatten(0, 1)[:, None], (rows, columns))[:, 0]
+        target = nearest.clamp(0.05, _FARTHEST).log()
+        target = target.unflatten(2, (self.grid[1], _CELL[1])).unflatten(1, (self.grid[0], _CELL[0]))
+        target = target.transpose(2, 3).flatten(3).flatten(1, 2)  # [B V, tokens, cell]
+        guess = self.head(self.model.encode(pixel_values)).flatten(0, 1).float()
+        error = guess - target
+        return ModelOutput(loss=F.smooth_l1_loss(guess, target, beta=0.1), error=error.abs().mean().detach())
+
+
+class PromptReading(nn.Module):
+    """A language model that is asked, at the action query, where the goal of a prompt lies."""
+
+    def __init__(self, model: MMNavForAction):
+        """Takes the model's language model."""
+        super().__init__()
+        self.model = model
+        self.head = nn.Linear(model.config.text_config.hidden_size, 4)
+
+    def parameters(self, recurse: bool = True):
+        """All but the tower's and the projector's."""
+        yield from self.model.language_model.parameters()
+        yield from self.model.action_query.parameters()
+        yield from self.head.parameters()
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, goal: torch.Tensor) -> ModelOutput:
+        """Squared distance of the goal's direction, its logarithmic distance and its nearness.
+
+        Args:
+            input_ids: Prompts, shape [B, S].
+            attention_mask: Whether they are no padding, shape [B, S].
+            goal: Goals [m], shape [B, 2].
+        """
+        model = self.model
+        text = model.get_input_embeddings()(input_ids)
+        query = model.action_query.weight.expand(len(text), 1, -1).to(text.dtype)
+        mask = torch.cat([attention_mask, attention_mask.new_ones(len(text), 1)], 1)
+        states = model.language_model(
+            inputs_embeds=torch.cat([text, query], 1),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state[:, -1]
+        distance = goal.norm(dim=-1, keepdim=True)
+        target = torch.cat([goal / distance.clamp(min=1e-3), (distance + 0.1).log(), 1.0 / (distance + 0.5)], -1)
+        guess = self.head(states).float()
+        return ModelOutput(loss=F.mse_loss(guess, target), error=(guess - target).abs().mean().detach())

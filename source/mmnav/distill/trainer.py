@@ -1,0 +1,216 @@
+"""Trainer: one loop on accelerate for all that learns here; samples are numbered, so that every run can be repeated."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainerCfg:
+    """How to learn."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    batch: int = 128
+    """Samples of every optimiser step, over all processes and accumulated micro-batches."""
+    accumulate: int = 1
+    """Micro-batches of every optimiser step on each process."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    final_lr: float = 0.05
+    """Last learning rate, as a share of the highest; a cosine leads there."""
+    warmup: int = 50
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: float = 0.02
+    """AdamW's, on matrices only."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Seed of the samples."""
+    save_every: int = 500
+    """Steps between two saved states."""
+    log_every: int = 10
+    """Steps between two lines of TensorBoard."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a number is impossible; the message names the field and the value."""
+        for name in ("steps", "batch", "accumulate", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrainerCfg.{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("lr", "max_grad_norm"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ValueError(f"TrainerCfg.{name} is {value}; it must be positive.")
+
+
+class Samples(Protocol):
+    """Numbered samples: which ones a batch holds depends on their numbers alone."""
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """The model's arguments for some samples."""
+        ...
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    step: int
+    total: int
+    loss: float
+    samples_per_second: float
+
+
+class Trainer:
+    """Minimises what a module's ``forward(**batch).loss`` returns.
+
+    Sample n of step s has the number ``s * batch + n``, on whatever process and in whatever micro-batch it lands: one
+    process equals several, accumulated micro-batches equal one large batch, and a resumed run equals an uninterrupted
+    one, up to the order in which floating-point numbers are added.
+    """
+
+    def __init__(
+        self, model: nn.Module, samples: Samples, cfg: TrainerCfg, folder: Path, accelerator: Accelerator | None = None
+    ):
+        """Prepares everything; goes on from the state in ``folder``, if there is one.
+
+        Args:
+            model: What learns.
+            samples: What from.
+            cfg: How.
+            folder: For the state and TensorBoard's files.
+            accelerator: Processes and precision; a plain one if None.
+
+        Raises:
+            UserError: If the batch cannot be divided, or the saved state is of another run.
+        """
+        self.accelerator = accelerator or Accelerator()
+        self.cfg, self.samples, self.folder = cfg, samples, Path(folder)
+        world = self.accelerator.num_processes
+        if cfg.batch % (world * cfg.accumulate):
+            raise UserError(
+                f"batch {cfg.batch} cannot be divided among {world} processes x {cfg.accumulate} micro-batches; "
+                f"use a multiple of {world * cfg.accumulate}."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": cfg.weight_decay},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95))
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.step = 0
+        self._resume()
+
+    def fit(self, on_step: Callable[[Progress], None] | None = None) -> float:
+        """Trains to the end; returns the mean loss of the last tenth of the steps.
+
+        Raises:
+            UserError: If the loss is not finite; the last saved state stays.
+        """
+        cfg, accelerator = self.cfg, self.accelerator
+        writer = SummaryWriter(self.folder) if accelerator.is_main_process else None
+        losses: list[float] = []
+        began, first = time.perf_counter(), self.step
+        self.model.train()
+        while self.step < cfg.steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._lr(self.step)
+            loss = self._update()
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"{self.folder}: the loss of step {self.step} is {loss}; lower --lr, or look at the data."
+                )
+            losses.append(loss)
+            self.step += 1
+            rate = (self.step - first) * cfg.batch / (time.perf_counter() - began)
+            if writer is not None and self.step % cfg.log_every == 0:
+                recent = losses[-cfg.log_every :]
+                writer.add_scalar("loss", sum(recent) / len(recent), self.step)
+                writer.add_scalar("lr", self._lr(self.step - 1), self.step)
+                writer.add_scalar("samples_per_second", rate, self.step)
+            if on_step is not None:
+                on_step(Progress(self.step, cfg.steps, loss, rate))
+            if self.step % cfg.save_every == 0 and self.step < cfg.steps:
+                self.save()
+        if writer is not None:
+            writer.close()
+        last = losses[-max(1, len(losses) // 10) :]
+        return sum(last) / len(last) if last else math.nan
+
+    def save(self) -> None:
+        """Writes the state: weights, optimiser, randomness and position; complete or not there."""
+        part, final = self.folder / ".state", self.folder / "state"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(part, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(part))
+        if self.accelerator.is_main_process:
+            (part / "position.json").write_text(json.dumps({"step": self.step, "cfg": asdict(self.cfg)}))
+            for path in part.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            old = self.folder / ".state.old"
+            shutil.rmtree(old, ignore_errors=True)
+            if final.exists():
+                final.rename(old)
+            part.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        """Goes on from the saved state; one that a kill caught between two renames is found as well."""
+        state = next((self.folder / n for n in ("state", ".state.old") if (self.folder / n).is_dir()), None)
+        if state is None:
+            return
+        position = json.loads((state / "position.json").read_text())
+        if position["cfg"] != asdict(self.cfg):
+            changed = [k for k, v in asdict(self.cfg).items() if position["cfg"].get(k) != v]
+            raise UserError(f"{state} was made with another {', '.join(changed)}; name another folder or remove it.")
+        self.accelerator.load_state(str(state))
+        self.step = position["step"]
+
+    def _update(self) -> float:
+        """One optimiser step; returns its loss over all processes."""
+        cfg, accelerator = self.cfg, self.accelerator
+        micro = cfg.batch // (accelerator.num_processes * cfg.accumulate)
+        total = torch.zeros((), device=accelerator.device)
+        for i in range(cfg.accumulate):
+            first = self.step * cfg.batch + (i * accelerator.num_processes + accelerator.process_index) * micro
+            batch = self.samples.batch(np.arange(first, first + micro))
+            batch = {name: value.to(accelerator.device) for name, value in batch.items()}
+            last = i == cfg.accumulate - 1
+            with accelerator.no_sync(self.model) if not last else accelerator.autocast():
+                with accelerator.autocast():
+                    loss = self.model(**batch).loss / cfg.accumulate
+                accelerator.backward(loss)
+            total += loss.detach()
+        accelerator.clip_grad_norm_(self.model.parameters(), cfg.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(accelerator.reduce(total, "mean"))
+
+    def _lr(self, step: int) -> float:
+        """Learning rate of a step: a linear rise, then a cosine."""
+        cfg = self.cfg
+        rise = min(1.0, (step + 1) / max(cfg.warmup, 1))
+        share = min(1.0, step / max(cfg.steps, 1))
+        fall = cfg.final_lr + (1.0 - cfg.final_lr) * 0.5 * (1.0 + math.cos(math.pi * share))
+        return cfg.lr * rise * fall

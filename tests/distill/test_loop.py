@@ -1,0 +1,150 @@
+"""A distillation goes on wherever it was stopped, balances by what it measured, and keeps its best student."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_robots import ToyRobots
+
+from mmnav.distill.balance import shares
+from mmnav.distill.loop import Distillation, DistillCfg
+from mmnav.distill.trainer import TrainerCfg
+from mmnav.errors import UserError
+from mmnav.vla import load_student, make_student
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+FEW = TrainerCfg(steps=2, batch=4, warmup=1, save_every=1)
+CFG = DistillCfg(
+    robots=3, demo_steps=40, iterations=1, rollout_steps=20, episodes=10, chunk=2,
+    tower=FEW, reading=FEW, offline=FEW, online=FEW,
+)  # fmt: skip
+
+
+def _run(folder: Path, robots: ToyRobots, cfg: DistillCfg = CFG) -> dict:
+    return Distillation(cfg, folder, make_student("nano", seed=cfg.seed), robots).run()
+
+
+def _weights(folder: Path, stage: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / "students" / stage / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, _run(folder, ToyRobots())
+
+
+def _stop_after(method: str, calls: int):
+    """Robots that are interrupted in a call of theirs."""
+
+    class Stopped(ToyRobots):
+        count = 0
+
+        def _tick(self):
+            self.count += 1
+            if self.count > calls:
+                raise KeyboardInterrupt
+
+        def collect(self, *args, **kwargs):
+            if method == "collect":
+                self._tick()
+            return super().collect(*args, **kwargs)
+
+        def evaluate(self, *args, **kwargs):
+            if method == "evaluate":
+                self._tick()
+            return super().evaluate(*args, **kwargs)
+
+    return Stopped()
+
+
+@pytest.mark.parametrize(("method", "calls"), [("collect", 1), ("evaluate", 1), ("evaluate", 2)])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, whole, method, calls):
+    folder, results = whole
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, _stop_after(method, calls))
+    resumed = _run(tmp_path, ToyRobots())
+    for stage in ("pretrained", "stage 1", "iteration 1", "best"):
+        a, b = _weights(tmp_path, stage), _weights(folder, stage)
+        assert all(torch.equal(a[name], b[name]) for name in b), stage
+    assert [stage["shares"] for stage in resumed["stages"]] == [stage["shares"] for stage in results["stages"]]
+
+
+def test_a_finished_run_does_nothing_but_may_be_given_more_iterations(tmp_path, whole):
+    first = _run(tmp_path, ToyRobots())
+    silent = ToyRobots()
+    assert _run(tmp_path, silent)["stages"] == first["stages"]
+    assert not silent.shares and not silent.evaluations
+    more = ToyRobots()
+    results = _run(tmp_path, more, replace(CFG, iterations=2))
+    assert [stage["name"] for stage in results["stages"]] == ["stage 1", "iteration 1", "iteration 2"]
+    assert len(more.shares) == 1
+
+
+def test_another_configuration_is_refused(tmp_path, whole):
+    folder, _ = whole
+    with pytest.raises(UserError, match="another mixing"):
+        _run(folder, ToyRobots(), replace(CFG, mixing=0.5))
+
+
+def test_an_iteration_is_collected_in_the_shares_of_the_gaps(tmp_path):
+    robots = ToyRobots({"Reach": [0.9, 0.9], "Squeeze": [0.1, 0.9], "Avoid": [0.6, 0.9]})
+    results = _run(tmp_path, robots)
+    gaps = results["stages"][0]["gaps"]
+    # mean times are equal, so that gaps are ratios of success rates
+    assert gaps == pytest.approx({"Reach": 0.0, "Squeeze": 8.0, "Avoid": 0.5}, abs=1e-3)
+    assert robots.shares[-1] == pytest.approx(list(shares(gaps).values()), abs=1e-6)
+    assert results["stages"][1]["shares"] == pytest.approx(shares(gaps), abs=1e-4)
+
+
+def test_balance_off_collects_equal_shares(tmp_path):
+    robots = ToyRobots({"Reach": [0.9, 0.9], "Squeeze": [0.1, 0.9], "Avoid": [0.6, 0.9]})
+    _run(tmp_path, robots, replace(CFG, balance="off"))
+    assert robots.shares[-1] == pytest.approx([1 / 3] * 3)
+
+
+def test_the_best_student_is_the_one_with_the_highest_mean_success(tmp_path):
+    robots = ToyRobots({"Reach": [0.9, 0.3], "Squeeze": [0.4, 0.4], "Avoid": [0.6, 0.6]})
+    results = _run(tmp_path, robots)
+    assert results["best"] == "stage 1"
+    best, first = _weights(tmp_path, "best"), _weights(tmp_path, "stage 1")
+    assert all(torch.equal(best[name], first[name]) for name in first)
+
+
+def test_only_successes_are_imitated_offline_and_everything_online(whole):
+    folder, results = whole
+    index = [json.loads(line) for line in (folder / "episodes" / "stage 1" / "index.jsonl").read_text().splitlines()]
+    assert all("success" in kind for entry in index for kind in entry["kinds"])
+    index = [
+        json.loads(line) for line in (folder / "episodes" / "iteration 1" / "index.jsonl").read_text().splitlines()
+    ]
+    assert any("unfinished" in kind for entry in index for kind in entry["kinds"])
+    assert results["stages"][1]["steps"] > results["stages"][0]["steps"]
+
+
+def test_the_checkpoint_holds_the_statistics_of_the_labels(whole):
+    folder, _ = whole
+    model, _ = load_student(folder / "students" / "stage 1")
+    assert not torch.equal(model.action_std, torch.ones(3))
+
+
+def test_a_tower_that_is_not_frozen_learns_to_the_end(tmp_path):
+    _run(tmp_path, ToyRobots(), replace(CFG, frozen_tower=False, iterations=0))
+    before, after = _weights(tmp_path, "pretrained"), _weights(tmp_path, "stage 1")
+    changed = [
+        name for name in before if name.startswith("vision_tower") and not torch.equal(before[name], after[name])
+    ]
+    assert any(name.endswith("convolution.weight") for name in changed)
+
+
+def test_a_frozen_tower_stays_as_it_was_pretrained(whole):
+    folder, _ = whole
+    before, after = _weights(folder, "pretrained"), _weights(folder, "iteration 1")
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("vision_tower"))
+    assert not torch.equal(before["projector.1.weight"], after["projector.1.weight"])

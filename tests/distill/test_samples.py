@@ -1,0 +1,128 @@
+"""Samples are functions of their numbers, keep to their episodes and to their capabilities' shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy_robots import straight_drive
+
+from mmnav.data import Frames, Replay, student_rig
+from mmnav.distill.samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples, pool_features
+from mmnav.rig import plain_day
+from mmnav.vla import make_student
+
+pytestmark = pytest.mark.unit
+
+FAMILIES = ("Reach", "Squeeze", "Avoid")
+NUMBERS = np.arange(40, 46)
+
+
+@pytest.fixture(scope="module")
+def student():
+    model, processor = make_student("nano", seed=1)
+    return model.eval(), processor
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    return Frames(
+        [
+            straight_drive(family, layout, steps=14 + i)
+            for i, (family, layout) in enumerate((family, layout) for layout in (3, 4) for family in FAMILIES)
+        ]
+    )
+
+
+def test_capabilities_have_their_shares_and_steps_are_spread_evenly(frames):
+    draw = StepDraw(frames, FAMILIES, [0.2, 0.5, 0.3], seed=1)
+    steps = draw(np.arange(20_000))
+    share = torch.bincount(frames.family_index(FAMILIES)[steps], minlength=3) / 20_000
+    assert share.tolist() == pytest.approx([0.2, 0.5, 0.3], abs=0.015)
+    squeeze = torch.bincount(steps, minlength=len(frames))[frames.family_index(FAMILIES) == 1]
+    assert squeeze.min() > 0.6 * squeeze.float().mean()
+
+
+def test_a_draw_depends_on_its_number_and_the_seed_alone(frames):
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    together, apart = draw(NUMBERS), torch.cat([draw(NUMBERS[i : i + 1]) for i in range(6)])
+    assert torch.equal(together, apart)
+    assert not torch.equal(StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=2)(np.arange(200)), draw(np.arange(200)))
+
+
+def test_a_capability_without_a_step_is_named(frames):
+    with pytest.raises(ValueError, match="no step of Avoid"):
+        StepDraw(Frames([straight_drive("Reach", 1), straight_drive("Squeeze", 1)]), FAMILIES, [1 / 3] * 3, seed=0)
+
+
+def test_a_window_holds_the_frames_of_its_own_episode_that_many_steps_ago(frames, student):
+    model, processor = student
+    index = torch.arange(len(frames), dtype=torch.float32)
+    features = index.view(-1, 1, 1, 1).expand(-1, 4, 16, 8).contiguous()  # every feature says which step it is of
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    batch = WindowSamples(frames, features, draw, processor, model.config).batch(np.arange(300))
+    now = draw(np.arange(300))
+    assert torch.equal(batch["current"][:, 0, 0, 0], now.float())
+    ago = torch.tensor(model.config.history)
+    there = now[:, None] - ago >= frames.start[now][:, None]
+    assert torch.equal(batch["history_mask"], there)
+    seen = batch["history"][:, :, 0, 0, 0]
+    assert torch.equal(seen[there], (now[:, None] - ago).float()[there])
+    assert not there.all() and there.any()
+    assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now])
+
+
+def test_chunks_and_windows_teach_the_same(frames, student):
+    model, processor = student
+    rig, look = student_rig(model.config), plain_day()
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    chunks = ChunkSamples(frames, draw, rig, look, processor, model.config, targets=1, seed=0).batch(NUMBERS)
+    replay = Replay(rig, look, len(frames))
+    with torch.inference_mode():
+        whole = model(**chunks)
+        seeds = torch.arange(len(frames.families))[frames.demo] + 1
+        features = model.encode(processor.normalize(replay.render(frames, torch.arange(len(frames)), seeds).rgb))
+        windows = WindowSamples(frames, features, draw, processor, model.config).batch(NUMBERS)
+        other = model(**windows)
+    assert torch.equal(chunks["labels"], windows["labels"])
+    assert torch.equal(chunks["frame_mask"][:, -1], torch.ones(6, dtype=torch.bool))
+    # paint is drawn by other seeds here, so that velocities are close and not equal
+    assert (whole.velocity - other.velocity).abs().max() < 0.05
+
+
+def test_a_chunks_targets_lie_in_one_episode(frames, student):
+    model, processor = student
+    rig, look = student_rig(model.config), plain_day()
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    chunk = ChunkSamples(frames, draw, rig, look, processor, model.config, targets=4, seed=0)
+    batch = chunk.batch(NUMBERS)
+    assert batch["labels"].shape == (6, 4, 3)
+    assert batch["frame_mask"][:, -4:].all()
+    goals = {tuple(np.round(g, 4)) for g in frames.arrays["expert_action"].numpy().tolist()}
+    assert all(tuple(np.round(g, 4)) in goals for g in batch["labels"].flatten(0, 1).numpy().tolist())
+    assert ((batch["labels"][:, 1:, 0] - batch["labels"][:, :-1, 0]).abs() > 1e-6).all()  # four different steps
+
+
+def test_samples_of_equal_numbers_are_equal_and_others_look_different(frames, student):
+    model, processor = student
+    rig, look = student_rig(model.config), plain_day()
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    make = lambda: DepthSamples(frames, draw, rig, look, processor, seed=0)  # noqa: E731
+    first, again = make().batch(NUMBERS), make().batch(NUMBERS)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["depth"].shape == (6, 4, 32, 128)
+    assert not torch.equal(make().batch(NUMBERS + 6)["pixel_values"], first["pixel_values"])
+
+
+def test_prompts_say_where_their_goals_are(student):
+    _, processor = student
+    batch = PromptSamples(processor, seed=0).batch(np.arange(50))
+    told = [processor.tokenizer.decode(ids, skip_special_tokens=True) for ids in batch["input_ids"]]
+    for text, (x, y) in zip(told, batch["goal"].tolist(), strict=True):
+        assert f"<x:{x:.2f}, y:{y:.2f}>".replace("-0.00", "0.00") == text[text.index("<") :].replace("-0.00", "0.00")
+
+
+def test_pooling_is_the_models_own(student):
+    model, _ = student
+    features = torch.randn(3, 4, 16, 8)
+    torch.testing.assert_close(pool_features(features, model.config), model.remember(features))

@@ -1,0 +1,121 @@
+"""The trainer repeats itself: resumed, accumulated, and spread over processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from linear import CFG, Linear, Numbered, fit
+
+from mmnav.distill.trainer import Trainer, TrainerCfg
+from mmnav.errors import UserError
+
+
+def _same(a: torch.nn.Module, b: torch.nn.Module | dict, exactly: bool = False) -> None:
+    b = b if isinstance(b, dict) else b.state_dict()
+    for name, value in a.state_dict().items():
+        torch.testing.assert_close(value, b[name], rtol=0.0 if exactly else 1e-5, atol=0.0 if exactly else 1e-6)
+
+
+@pytest.mark.unit
+def test_a_run_learns_and_repeats_itself_bit_for_bit(tmp_path):
+    model, again = fit(tmp_path / "a"), fit(tmp_path / "b")
+    _same(model, again, exactly=True)
+    batch = Numbered().batch(np.arange(1000, 1100))
+    assert model(**batch).loss < 0.5 * Linear()(**batch).loss
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("stop", [5, 7, 10])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, stop):
+    whole = fit(tmp_path / "whole")
+
+    def interrupt(progress):
+        if progress.step == stop:
+            raise KeyboardInterrupt
+
+    trainer = Trainer(Linear(), Numbered(), CFG, tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(interrupt)
+    samples = Numbered()
+    _same(fit(tmp_path / "stopped", samples=samples), whole, exactly=True)
+    # the state of the last saved step, not of the first one
+    assert samples.asked[0][0] == CFG.batch * (stop // CFG.save_every if stop % CFG.save_every else (stop - 1) // 5) * 5
+
+
+@pytest.mark.unit
+def test_a_state_that_a_kill_left_between_two_renames_is_found(tmp_path):
+    whole = fit(tmp_path / "whole")
+    trainer = Trainer(Linear(), Numbered(), CFG, tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(lambda p: (_ for _ in ()).throw(KeyboardInterrupt) if p.step == 7 else None)
+    (tmp_path / "killed" / "state").rename(tmp_path / "killed" / ".state.old")
+    (tmp_path / "killed" / ".state").mkdir()
+    _same(fit(tmp_path / "killed"), whole, exactly=True)
+
+
+@pytest.mark.unit
+def test_eight_micro_batches_equal_one_large_batch(tmp_path):
+    _same(fit(tmp_path / "1x8", accumulate=8), fit(tmp_path / "8x1"))
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    out = tmp_path / "two.pt"
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29531"]
+    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    env["PYTHONPATH"] = os.pathsep.join(["source", env.get("PYTHONPATH", "")])
+    script = Path(__file__).with_name("linear.py")
+    done = subprocess.run([*words, script, tmp_path / "two", out], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = torch.load(out, weights_only=True)
+    assert made["processes"] == 2
+    _same(fit(tmp_path / "one"), made["weights"])
+
+
+@pytest.mark.unit
+def test_every_sample_of_a_step_is_used_once(tmp_path):
+    samples = Numbered()
+    fit(tmp_path, samples=samples, accumulate=4, steps=3)
+    assert np.array_equal(np.sort(np.concatenate(samples.asked)), np.arange(3 * CFG.batch))
+
+
+@pytest.mark.unit
+def test_a_state_of_another_configuration_is_refused(tmp_path):
+    trainer = Trainer(Linear(), Numbered(), CFG, tmp_path)
+    trainer.save()
+    with pytest.raises(UserError, match="another lr"):
+        fit(tmp_path, lr=0.01)
+
+
+@pytest.mark.unit
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
+    with pytest.raises(UserError, match="batch 32 .* multiple of 5"):
+        fit(tmp_path, accumulate=5)
+
+
+@pytest.mark.unit
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_state(tmp_path):
+    class Poisoned(Numbered):
+        def batch(self, numbers):
+            made = super().batch(numbers)
+            if numbers[0] >= 8 * CFG.batch:
+                made["y"][0] = torch.nan
+            return made
+
+    with pytest.raises(UserError, match="loss of step 8 is nan"):
+        fit(tmp_path, samples=Poisoned())
+    assert (tmp_path / "state" / "position.json").is_file()
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("field", "value"), [("steps", 0), ("lr", -1.0), ("lr", float("nan")), ("accumulate", 0)])
+def test_an_impossible_setting_is_named(field, value):
+    with pytest.raises(ValueError, match=f"TrainerCfg.{field} is {value}"):
+        TrainerCfg(**{field: value})
