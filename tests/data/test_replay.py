@@ -51,7 +51,9 @@ def seen_by_a_rig(family: str, layout: int, step: int, look: int):
     place, speed = torch.empty_like(scene.position), torch.empty_like(scene.position)
     advance(scene, torch.from_numpy(demo.time[step : step + 1]), place, speed)
     pose = torch.from_numpy(demo.root_pose[step : step + 1])
-    return Rig(RIG, scene, look=LOOK).render(pose[:, :3].contiguous(), pose[:, 3:].contiguous(), place)
+    rig = Rig(RIG, scene, look=LOOK)
+    rig.reset(frame=step)
+    return rig.render(pose[:, :3].contiguous(), pose[:, 3:].contiguous(), place)
 
 
 def test_an_episode_from_its_file_looks_as_its_rig_saw_it(frames):
@@ -73,6 +75,15 @@ def test_the_same_look_gives_the_same_colours_as_the_rig(demos):
         family, layout = DEMOS[(1, 3)[i // STEPS]]
         expected = seen_by_a_rig(family, layout, i % STEPS, 50 + i // STEPS)
         assert torch.equal(found.rgb[i], expected.rgb[0]), i
+
+
+def test_the_sensors_noise_is_another_one_at_every_step(demos):
+    still = Frames([demos[0]])
+    still.arrays["root_pose"][:] = still.arrays["root_pose"][0]  # a robot that stands, where nothing moves
+    found = render(still, torch.arange(STEPS), [5] * STEPS)
+    noise = (found.rgb[1:].int() - found.rgb[:-1].int()).abs()
+    assert torch.equal(found.depth[1:], found.depth[:-1])
+    assert (noise.flatten(1).sum(-1) > 0).all() and noise.float().mean() < 12
 
 
 def test_two_looks_show_one_world(frames):

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from toy_robots import ToyRobots
 
 from mmnav.distill.balance import shares
-from mmnav.distill.loop import Distillation, DistillCfg
+from mmnav.distill.loop import Distillation
+from mmnav.distill.settings import DistillCfg
 from mmnav.distill.trainer import TrainerCfg
 from mmnav.errors import UserError
 from mmnav.vla import load_student, make_student
@@ -91,6 +92,12 @@ def test_another_configuration_is_refused(tmp_path, whole):
     folder, _ = whole
     with pytest.raises(UserError, match="another mixing"):
         _run(folder, ToyRobots(), replace(CFG, mixing=0.5))
+
+
+def test_another_student_is_refused(whole):
+    folder, _ = whole
+    with pytest.raises(UserError, match="student with another history"):
+        Distillation(CFG, folder, make_student("nano", history=[2, 1]), ToyRobots())
 
 
 def test_an_iteration_is_collected_in_the_shares_of_the_gaps(tmp_path):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmnav.distill.loop import DistillCfg
-from mmnav.distill.settings import load_settings, save_settings
+from mmnav.distill.settings import DistillCfg, load_settings, save_settings
 from mmnav.distill.trainer import TrainerCfg
 from mmnav.errors import UserError
 from mmnav.vla import SCALES

@@ -10,6 +10,7 @@ import torch
 pytestmark = pytest.mark.smoke
 
 TRAIN, EVALUATE, PLAY = "scripts/train_expert.py", "scripts/evaluate.py", "scripts/play.py"
+DISTILL = "scripts/distill.py"
 EVALUATION = (EVALUATE, "--policy", "random", "--out", "{tmp}/out")
 
 CASES = [
@@ -35,6 +36,13 @@ CASES = [
     ((EVALUATE, "--policy", "random", "--task", "Reach", "--out", "{tmp}/full"), "holds results already"),
     ((EVALUATE, "--policy", "random", "--task", "Reach", "--out", "/dev/null/out"), "cannot write there"),
     ((PLAY, "--task", "Reach", "--policy", "random", "--video", "film.gif"), "must end with .mp4"),
+    ((DISTILL, "--scale", "nanno", "--out", "{tmp}/run"), "unknown scale 'nanno'; there are nano"),
+    ((DISTILL, "--scale", "full", "--out", "{tmp}/run"), "--scale full needs --language"),
+    ((DISTILL, "--experts", "{tmp}", "--out", "{tmp}/run"), "no folder reach, squeeze, avoid there"),
+    ((DISTILL, "--iterations", "-1", "--out", "{tmp}/run"), "iterations is -1"),
+    ((DISTILL, "--student", "history", "[2,4]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, 4]"),
+    ((DISTILL, "--student", "history", "two", "--out", "{tmp}/run"), "must be JSON"),
+    ((DISTILL, "--out", "{tmp}/distilled"), "is a run with another"),
     (("-m", "mmnav.scenes", "Reach", "--difficulty", "2"), "--difficulty must lie in [0, 1], not 2.0"),
     (("-m", "mmnav.scenes", "Rech"), "unknown scene 'Rech'"),
 ]
@@ -56,6 +64,8 @@ def folder(tmp_path_factory):
     (tmp / "broken").mkdir()
     (tmp / "broken" / "model.safetensors").write_bytes(b"cut off")
     (tmp / "broken" / "config.json").write_text(json.dumps({"format": 1}))
+    (tmp / "distilled").mkdir()
+    (tmp / "distilled" / "results.json").write_text(json.dumps({"cfg": {"seed": 7}, "stages": [], "experts": {}}))
     return tmp
 
 

@@ -11,7 +11,8 @@ import torch
 from tensordict import TensorDict
 
 from mmnav.data import Demo
-from mmnav.distill.loop import Distillation, DistillCfg
+from mmnav.distill.loop import Distillation
+from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
 from mmnav.evaluate import Episode
 from mmnav.evaluate.video import Recording

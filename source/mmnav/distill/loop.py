@@ -6,10 +6,10 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -19,60 +19,15 @@ from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
 from ..errors import UserError
 from ..evaluate import Episode, summarize, write_atomically
 from ..rig import random_day
-from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
+from ..vla import MMNavConfig, MMNavForAction, MMNavProcessor, load_student, save_student
 from .balance import gap, shares
 from .display import Display
 from .pretrain import DepthPretraining, PromptReading
 from .samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples, look_seeds
+from .settings import DistillCfg
 from .trainer import Samples, Trainer, TrainerCfg
 
 _ENCODED_AT_A_TIME = 64
-
-
-@dataclass(frozen=True)
-class DistillCfg:
-    """The whole of a distillation but for the student itself."""
-
-    seed: int = 0
-    """Seed of the layouts, the samples and the student's first weights."""
-    robots: int = 64
-    """Robots of each capability that are rolled out at a time; 64 in the paper."""
-    demo_steps: int = 25_000
-    """Least control steps of successful expert episodes of each capability, for stage 1."""
-    iterations: int = 4
-    """Iterations of stage 2; 4 in the paper."""
-    rollout_steps: int = 150
-    """Control steps of every robot in an iteration."""
-    mixing: float = 0.2
-    """Chance that a step is the expert's although the student drives (0.2 in NavOL, arXiv 2605.11762)."""
-    balance: Literal["on", "off"] = "on"
-    """Whether the capabilities' shares follow the gaps; equal shares if off."""
-    episodes: int = 64
-    """Episodes of each capability after every stage."""
-    frozen_tower: bool = True
-    """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
-    chunk: int = 8
-    """Targets of each chunk of frames, where the tower is not frozen."""
-    tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
-    """Pretraining of the tower on depth; for towers from scratch."""
-    reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
-    """Pretraining of the language model on prompts; for language models from scratch."""
-    offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))
-    """Stage 1."""
-    online: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=800))
-    """Each iteration of stage 2."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError if a number is impossible; the message names the field and the value."""
-        for name in ("robots", "demo_steps", "rollout_steps", "episodes", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.iterations < 0:
-            raise ValueError(f"DistillCfg.iterations is {self.iterations}; it must be 0 or more.")
-        if self.balance not in ("on", "off"):
-            raise ValueError(f"DistillCfg.balance is {self.balance!r}; it must be on or off.")
-        if not 0.0 <= self.mixing <= 1.0:
-            raise ValueError(f"DistillCfg.mixing is {self.mixing}; it must lie in [0, 1].")
 
 
 class Simulator(Protocol):
@@ -99,6 +54,33 @@ class Simulator(Protocol):
     ) -> dict[str, list[Episode]]:
         """Episodes of each capability on layouts that nothing was learned on; of the experts if there is no student."""
         ...
+
+
+def check_run(cfg: DistillCfg, folder: Path) -> None:
+    """Checks that a folder holds no run, or one that this configuration can go on with: only more iterations are new.
+
+    Raises:
+        UserError: If it holds a run of another configuration, or ``results.json`` cannot be read.
+    """
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        return
+    try:
+        theirs = json.loads(path.read_text())["cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); name another --out.") from error
+    ours = json.loads(json.dumps(asdict(cfg)))
+    changed = [name for name, value in ours.items() if name != "iterations" and theirs.get(name) != value]
+    if changed:
+        raise UserError(f"{path} is a run with another {', '.join(changed)}; name another --out.")
+
+
+def _describe(config: MMNavConfig) -> dict:
+    """What makes a student this student and no other, as plain data."""
+    names = ("image_size", "field_of_view", "samples", "history", "current_grid", "history_grid", "view_count")
+    inner = {"vision": config.vision_config, "language": config.text_config}
+    sizes = {name: [c.model_type, getattr(c, "hidden_size", None) or c.hidden_sizes] for name, c in inner.items()}
+    return json.loads(json.dumps({name: getattr(config, name) for name in (*names, "head_hidden")} | sizes))
 
 
 class Distillation:
@@ -148,23 +130,21 @@ class Distillation:
             "seed": cfg.seed,
             "episodes": cfg.episodes,
             "cfg": json.loads(json.dumps(asdict(cfg))),
+            "student": _describe(self.model.config),
             "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "warp-lang")},
             "experts": {},
             "stages": [],
         }
         if self._path.is_file():
-            self._go_on(json.loads(self._path.read_text()))
+            check_run(cfg, self.folder)
+            kept = {name: self.results[name] for name in ("cfg", "command")}
+            before, ours = json.loads(self._path.read_text()), self.results["student"]
+            changed = [name for name, value in ours.items() if before["student"][name] != value]
+            if changed:
+                raise UserError(f"{self._path} is a run of a student with another {', '.join(changed)}.")
+            self.results = before | kept
         self._frames = Frames()
         self._features: torch.Tensor | None = None
-
-    def _go_on(self, results: dict) -> None:
-        """Takes up an interrupted run; more iterations than before may be asked for."""
-        same = lambda cfg: {k: v for k, v in cfg.items() if k != "iterations"}  # noqa: E731
-        ours = same(self.results["cfg"])
-        changed = [name for name, value in same(results["cfg"]).items() if ours.get(name) != value]
-        if changed:
-            raise UserError(f"{self._path} is a run with another {', '.join(changed)}; name another --out.")
-        self.results = results | {"cfg": self.results["cfg"], "command": self.results["command"]}
 
     def run(self) -> dict:
         """Does what is not done yet; returns the results."""

@@ -11,7 +11,53 @@ import yaml
 
 from ..errors import UserError, choose
 from ..vla import SCALES
-from .loop import DistillCfg
+from .trainer import TrainerCfg
+
+
+@dataclass(frozen=True)
+class DistillCfg:
+    """The whole of a distillation but for the student itself."""
+
+    seed: int = 0
+    """Seed of the layouts, the samples and the student's first weights."""
+    robots: int = 64
+    """Robots of each capability that are rolled out at a time; 64 in the paper."""
+    demo_steps: int = 25_000
+    """Least control steps of successful expert episodes of each capability, for stage 1."""
+    iterations: int = 4
+    """Iterations of stage 2; 4 in the paper."""
+    rollout_steps: int = 150
+    """Control steps of every robot in an iteration."""
+    mixing: float = 0.2
+    """Chance that a step is the expert's although the student drives (0.2 in NavOL, arXiv 2605.11762)."""
+    balance: Literal["on", "off"] = "on"
+    """Whether the capabilities' shares follow the gaps; equal shares if off."""
+    episodes: int = 64
+    """Episodes of each capability after every stage."""
+    frozen_tower: bool = True
+    """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
+    chunk: int = 8
+    """Targets of each chunk of frames, where the tower is not frozen."""
+    tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
+    """Pretraining of the tower on depth; for towers from scratch."""
+    reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
+    """Pretraining of the language model on prompts; for language models from scratch."""
+    offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))
+    """Stage 1."""
+    online: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=800))
+    """Each iteration of stage 2."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a number is impossible; the message names the field and the value."""
+        for name in ("robots", "demo_steps", "rollout_steps", "episodes", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.iterations < 0:
+            raise ValueError(f"DistillCfg.iterations is {self.iterations}; it must be 0 or more.")
+        if self.balance not in ("on", "off"):
+            raise ValueError(f"DistillCfg.balance is {self.balance!r}; it must be on or off.")
+        if not 0.0 <= self.mixing <= 1.0:
+            raise ValueError(f"DistillCfg.mixing is {self.mixing}; it must lie in [0, 1].")
 
 
 @dataclass

@@ -1,0 +1,88 @@
+"""Distillation from the command line, killed in the middle, and what becomes of the student."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v2 as imageio
+import pytest
+from processes import ROOT, python_environment
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+STAGES = [f"--{stage}.{name}={value}" for stage in ("tower", "reading", "offline", "online") for name, value in (
+    ("steps", 4), ("batch", 8), ("warmup", 1), ("save-every", 2)
+)]  # fmt: skip
+WORDS = ["scripts/distill.py", "--robots=2", "--episodes=2", "--demo-steps=150", "--iterations=1", "--rollout-steps=30"]
+WORDS += ["--report-episodes=1", "--device=cpu", *STAGES]
+
+
+@pytest.fixture(scope="module")
+def run(python, tmp_path_factory):
+    """A run that was killed as soon as stage 1 was evaluated, and then went on."""
+    folder = tmp_path_factory.mktemp("run")
+    words = [sys.executable, *WORDS, "--out", str(folder)]
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(words, cwd=ROOT, env=python_environment(), stdout=log, stderr=log)
+    results = folder / "results.json"
+    for _ in range(1200):
+        time.sleep(0.25)
+        if process.poll() is not None or (results.is_file() and json.loads(results.read_text())["stages"]):
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, (folder / "log").read_text()[-3000:]
+    before = json.loads(results.read_text())
+    done = python(*WORDS, "--out", folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, before, done.stdout
+
+
+def test_a_killed_run_goes_on_with_the_same_words(run):
+    folder, before, told = run
+    after = json.loads((folder / "results.json").read_text())
+    assert after["stages"][0] == before["stages"][0]
+    assert [stage["name"] for stage in after["stages"]] == ["stage 1", "iteration 1"]
+    assert after["best"] in ("stage 1", "iteration 1")
+    assert "stage 1: training" not in told
+
+
+def test_the_run_leaves_its_settings_a_report_and_students(run):
+    folder, _, told = run
+    from mmnav.distill.settings import load_settings
+
+    assert load_settings(folder / "settings.yaml").robots == 2
+    assert (folder / "report" / "report.html").stat().st_size > 2000
+    film = imageio.get_reader(folder / "report" / "episode_01.mp4")
+    assert film.get_data(0).std() > 10
+    for stage in ("pretrained", "stage 1", "iteration 1", "best"):
+        assert (folder / "students" / stage / "model.safetensors").is_file()
+    assert "Evaluate: ./isaaclab.sh -p scripts/evaluate.py" in told
+
+
+def test_a_student_is_evaluated_beside_others_and_the_same_call_gives_the_same_bytes(run, python, tmp_path):
+    best = run[0] / "students" / "best"
+    for name in ("a", "b"):
+        words = ["--policy", best, "straight", "--task", "Avoid", "--episodes", "4", "--seeds", "1"]
+        done = python("scripts/evaluate.py", *words, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "a" / "episodes.jsonl").read_bytes() == (tmp_path / "b" / "episodes.jsonl").read_bytes()
+    rows = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert [row["policy"] for row in rows] == [str(best), "straight"]
+
+
+def test_a_student_is_played(run, python, tmp_path):
+    words = ["--task", "Squeeze", "--policy", run[0] / "students" / "best", "--episodes", "1"]
+    done = python("scripts/play.py", *words, "--video", tmp_path / "film.mp4")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert imageio.get_reader(tmp_path / "film.mp4").get_data(0).std() > 10
+
+
+def test_what_was_recorded_is_whole(run, python):
+    done = python("scripts/data.py", "verify", run[0] / "episodes" / "iteration 1")
+    assert done.returncode == 0, done.stdout
+    assert "problems: 0" in done.stdout
