@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -76,7 +78,9 @@ def test_chunks_and_windows_teach_the_same(frames, student):
     model, processor = student
     rig, look = student_rig(model.config), plain_day()
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
-    chunks = ChunkSamples(frames, draw, rig, look, processor, model.config, targets=1, seed=0).batch(NUMBERS)
+    chunks = ChunkSamples(frames, draw, partial(Replay, rig, look), processor, model.config, targets=1, seed=0).batch(
+        NUMBERS
+    )
     replay = Replay(rig, look, len(frames))
     with torch.inference_mode():
         whole = model(**chunks)
@@ -94,7 +98,7 @@ def test_a_chunks_targets_lie_in_one_episode(frames, student):
     model, processor = student
     rig, look = student_rig(model.config), plain_day()
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
-    chunk = ChunkSamples(frames, draw, rig, look, processor, model.config, targets=4, seed=0)
+    chunk = ChunkSamples(frames, draw, partial(Replay, rig, look), processor, model.config, targets=4, seed=0)
     batch = chunk.batch(NUMBERS)
     assert batch["labels"].shape == (6, 4, 3)
     assert batch["frame_mask"][:, -4:].all()

@@ -53,7 +53,7 @@ class ToyRobots:
         self.evaluations = 0
         self.shares: list[list[float]] = []
 
-    def collect(self, shares, steps, *, student, mixing, round_index, on_step):
+    def collect(self, shares, steps, *, student, mixing, round_index, pixels, on_step):
         self.shares.append(list(shares))
         on_step(steps)
         return [

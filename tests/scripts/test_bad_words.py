@@ -38,7 +38,7 @@ CASES = [
     ((PLAY, "--task", "Reach", "--policy", "random", "--video", "film.gif"), "must end with .mp4"),
     ((DISTILL, "--scale", "nanno", "--out", "{tmp}/run"), "unknown scale 'nanno'; there are nano"),
     ((DISTILL, "--scale", "full", "--out", "{tmp}/run"), "--scale full needs --language"),
-    ((DISTILL, "--experts", "{tmp}", "--out", "{tmp}/run"), "no folder reach, squeeze, avoid there"),
+    ((DISTILL, "--experts", "{tmp}/full", "--out", "{tmp}/run"), "no folder reach, squeeze, avoid there"),
     ((DISTILL, "--iterations", "-1", "--out", "{tmp}/run"), "iterations is -1"),
     ((DISTILL, "--student", "history", "[2,4]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, 4]"),
     ((DISTILL, "--student", "history", "two", "--out", "{tmp}/run"), "must be JSON"),

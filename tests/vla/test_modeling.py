@@ -23,7 +23,8 @@ def _chunk(student, batch: int = 2, length: int = 12, targets: int = 3) -> dict:
     generator = torch.Generator().manual_seed(0)
     size = (batch, length, model.config.view_count, 3, *model.config.image_size)
     images = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
-    return processor(images=images, goals=10.0 * torch.randn(batch, targets, 2, generator=generator))
+    chunk = processor(images=images, goals=10.0 * torch.randn(batch, targets, 2, generator=generator))
+    return {**chunk, "commands": torch.randn(batch, targets, 3, generator=generator)}
 
 
 def _online(student, chunk: dict, targets: int) -> torch.Tensor:
@@ -33,8 +34,9 @@ def _online(student, chunk: dict, targets: int) -> torch.Tensor:
     memory, velocity = model.new_memory(batch), []
     for t in range(length):
         k = max(t - (length - targets), 0)
+        prompt = {name: chunk[name][:, k] for name in ("input_ids", "attention_mask")}
         velocity.append(
-            model.act(chunk["pixel_values"][:, t], chunk["input_ids"][:, k], chunk["attention_mask"][:, k], memory)
+            model.act(chunk["pixel_values"][:, t], **prompt, memory=memory, command=chunk["commands"][:, k])
         )
     return torch.stack(velocity[-targets:], 1)
 
@@ -65,13 +67,32 @@ def test_frames_of_another_episode_are_not_seen(student):
         assert (student[0](**other).velocity - student[0](**chunk).velocity).abs().max() > 1e-5
 
 
+def test_what_was_commanded_counts_and_is_remembered(student):
+    model, _ = student
+    chunk = _chunk(student, targets=2)
+    frames, memory = chunk["pixel_values"], model.new_memory(2)
+    prompt = {name: chunk[name][:, 0] for name in ("input_ids", "attention_mask")}
+    first = model.act(frames[:, 0], **prompt, memory=memory)
+    assert torch.equal(memory.command, first)
+    told = model.act(frames[:, 1], **prompt, memory=memory)
+    memory.reset()
+    model.act(frames[:, 0], **prompt, memory=memory, command=torch.zeros(2, 3))
+    assert torch.equal(model.act(frames[:, 1], **prompt, memory=memory, command=first), told)
+    memory.reset()
+    assert not memory.command.any()
+    model.act(frames[:, 0], **prompt, memory=memory)
+    assert not torch.equal(model.act(frames[:, 1], **prompt, memory=memory, command=first + 0.1), told)
+    with pytest.raises(ValueError, match="command is None"):
+        model(**{name: value for name, value in chunk.items() if name != "commands"})
+
+
 def test_features_and_windows_give_what_pixels_give(student):
     model, _ = student
     chunk = _chunk(student, targets=1)
     with torch.inference_mode():
         whole = model(**chunk).velocity
         features = model.encode(chunk["pixel_values"].flatten(0, 1)).unflatten(0, (2, -1))
-        prompt = {name: chunk[name] for name in ("input_ids", "attention_mask")}
+        prompt = {name: chunk[name] for name in ("input_ids", "attention_mask", "commands")}
         torch.testing.assert_close(model(**prompt, features=features).velocity, whole, rtol=0.0, atol=1e-6)
         ago = torch.tensor(model.config.history)
         window = {"current": features[:, -1], "history": model.remember(features[:, 11 - ago])}
@@ -93,7 +114,8 @@ def test_every_view_time_and_digit_counts(student):
         assert not torch.equal(model(**swapped).velocity, before)
         for text in ("<x:1.25, y:0.00>", "<x:1.26, y:0.00>", "<x:1.25, y:0.10>"):
             prompt = processor(text=[f"Go to the position of {text}"])
-            now = model(pixel_values=chunk["pixel_values"], **{k: v[None] for k, v in prompt.items()}).velocity
+            prompt = {"commands": chunk["commands"], **{k: v[None] for k, v in prompt.items()}}
+            now = model(pixel_values=chunk["pixel_values"], **prompt).velocity
             assert not torch.equal(now, before), text
             before = now
 

@@ -9,6 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from mmnav.data import Demo
+from mmnav.data.pixels import encode_pixels
 from mmnav.evaluate import OUTCOMES
 from mmnav.scenes import as_record
 
@@ -49,6 +50,7 @@ class Collector:
         student: Policy | None = None,
         mixing: float = 0.2,
         round_index: int = 0,
+        pixels: bool = False,
         keep: Callable[[Demo], bool] = lambda demo: True,
         on_step: Callable[[int], None] | None = None,
     ) -> list[Demo]:
@@ -60,6 +62,7 @@ class Collector:
             student: Who drives; the experts if None.
             mixing: Chance that a step is the expert's although a student drives.
             round_index: Number of this rollout within the run: layouts and draws are others in every round.
+            pixels: Whether to record the colour views as well, as JPEGs.
             keep: Which episodes to keep.
             on_step: Called after every step with its number.
 
@@ -77,7 +80,7 @@ class Collector:
         draws = torch.Generator(env.device).manual_seed(noise)
         torch.manual_seed(noise)
         try:
-            with torch.inference_mode(), without_curriculum(env), watched_by(env, student):
+            with torch.inference_mode(), without_curriculum(env), watched_by(env, student, pixels):
                 demos, trail = [], _Trail(count)
                 obs, _ = env.reset()
                 for policy in (*self._experts.values(), student):
@@ -101,9 +104,11 @@ class Collector:
                         "action": to_velocity(action.clamp(-1.0, 1.0)),
                         "by_expert": by_expert,
                     }
-                    noted = {name: value.clone() for name, value in noted.items()}
+                    noted = {name: value.cpu().numpy().copy() for name, value in noted.items()}
+                    if pixels:
+                        noted["pixels"] = [encode_pixels(views) for views in obs["rgb"]]
                     obs, reward, terminated, truncated, _ = env.step(action)
-                    trail.add(noted | {"reward": reward.clone()})
+                    trail.add(noted | {"reward": reward.cpu().numpy().copy()})
                     ended = (terminated | truncated).nonzero().flatten()
                     if len(ended):
                         outcome = self._outcomes(ended)
@@ -162,7 +167,7 @@ class _Trail:
         self._dropped = 0
 
     def add(self, noted: dict) -> None:
-        self._steps.append({name: value.cpu().numpy() for name, value in noted.items()})
+        self._steps.append(noted)
         if len(self._steps) % 64 == 0:  # what no running episode needs any more
             least = min(self._begin) - self._dropped
             del self._steps[:least]
@@ -175,7 +180,8 @@ class _Trail:
         if not steps:
             return None
         kinds = {"by_expert": np.uint8}
-        return {
+        pixels = [step["pixels"][env] for step in steps] if "pixels" in steps[0] else None
+        return {"pixels": pixels} | {
             name: np.stack([step[name][env] for step in steps]).astype(kinds.get(name, np.float32))
             for name in _STEP_FIELDS
         }

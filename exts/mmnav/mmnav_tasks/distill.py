@@ -19,6 +19,7 @@ from mmnav.evaluate.video import Recording
 from mmnav.memory import keep_freed_memory
 from mmnav.scenes import BlendCfg, as_record
 from mmnav.vla import MMNavForAction, MMNavProcessor
+from mmnav.vla.readout import CPU_ATTENTION
 
 from .collect import Collector
 from .policies import ExpertPolicy, StudentPolicy
@@ -55,12 +56,19 @@ class Robots:
         student: Student | None,
         mixing: float,
         round_index: int,
+        pixels: bool,
         on_step: Callable[[int], None],
     ) -> list[Demo]:
         """Rolls out; see :meth:`Collector.collect`."""
         driver = StudentPolicy(*student, self._precision) if student else None
         return self._collector.collect(
-            shares, steps, student=driver, mixing=mixing, round_index=round_index, on_step=on_step
+            shares,
+            steps,
+            student=driver,
+            mixing=mixing,
+            round_index=round_index,
+            pixels=pixels,
+            on_step=on_step,
         )
 
     def evaluate(
@@ -171,7 +179,7 @@ def distil(
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
     display = Display(quiet=not accelerator.is_main_process)
     if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
-        student[0].language_model.set_attn_implementation("eager")
+        student[0].language_model.set_attn_implementation(CPU_ATTENTION)
     student[0].to(accelerator.device)
     env_cfg, _ = task_config("Distill")
     env_cfg.sim.device, env_cfg.scene.num_envs, env_cfg.seed = device, cfg.robots * len(experts), cfg.seed

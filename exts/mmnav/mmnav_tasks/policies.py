@@ -109,7 +109,7 @@ class StudentPolicy:
 
     def reset(self, env) -> None:
         """Forgets everything; all robots of the env count from now on."""
-        self._world = env.world
+        self._world, self._driver = env.world, env.action_manager.get_term("velocity")
         self._memory = self.model.new_memory(env.num_envs)
         self._robots = torch.arange(env.num_envs, device=env.device)
 
@@ -127,7 +127,8 @@ class StudentPolicy:
         images = obs["rgb"][robots, : self.model.config.view_count]
         inputs = self.processor(images=images, goals=self._world.goal_offset[robots])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._half):
-            velocity = self.model.act(**inputs, memory=self._memory, robots=robots)
+            command = to_velocity(self._driver.processed_actions[robots])  # the expert's, where that drove
+            velocity = self.model.act(**inputs, memory=self._memory, robots=robots, command=command)
         action = torch.zeros(len(obs["rgb"]), 3, device=velocity.device)
         action[robots] = to_action(velocity)
         return action

@@ -90,9 +90,9 @@ def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: 
 
 
 @contextlib.contextmanager
-def watched_by(env, policy: Policy | None) -> Iterator[None]:
-    """Colour views are rendered inside only if the policy looks at them: experts and baselines do not."""
-    env.world.colour_wanted = getattr(policy, "sees_colour", False)
+def watched_by(env, policy: Policy | None, recorded: bool = False) -> Iterator[None]:
+    """Colour views are rendered inside only if they are recorded or the policy looks at them, as students do."""
+    env.world.colour_wanted = recorded or getattr(policy, "sees_colour", False)
     try:
         yield
     finally:

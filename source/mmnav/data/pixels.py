@@ -13,6 +13,7 @@ from ..rig import fisheye_rig, random_day
 from ..scenes import advance
 from ..scenes.builder import draw_paint
 from ..scenes.draws import Draws
+from ..vla.configuration_mmnav import VIEWS
 from .demo import Demo
 from .replay import Frames, Replay
 
@@ -64,6 +65,24 @@ def decode_pixels(jpegs: Sequence[bytes], views: int) -> torch.Tensor:
             raise ValueError(f"the JPEG of step {step} is {tuple(mosaic.shape)}; the first is {tuple(steps[0].shape)}.")
         steps.append(mosaic)
     return torch.stack(steps).unflatten(-1, (views, -1)).permute(0, 3, 1, 2, 4).contiguous()
+
+
+class StoredPixels:
+    """Shows steps as the robots saw them, from their JPEGs."""
+
+    def __init__(self, view_count: int):
+        """Takes the number of views that are wanted, from the first one on."""
+        self._view_count = view_count
+
+    def view(self, frames: Frames, steps: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
+        """Decodes B steps; ``looks`` cannot be chosen. Shape [B, V, 3, H, W], uint8.
+
+        Raises:
+            ValueError: If the pixels of some steps were not kept.
+        """
+        if len(frames.pixels) != len(frames):
+            raise ValueError(f"pixels of {len(frames.pixels)} of {len(frames)} steps were kept; record all, or none.")
+        return decode_pixels([frames.pixels[i] for i in steps.tolist()], len(VIEWS))[:, : self._view_count]
 
 
 def render_episodes(demos: Sequence[Demo], size: tuple[int, int], seed: int = 0) -> Iterator[np.ndarray]:

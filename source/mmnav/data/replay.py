@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ def student_rig(config: MMNavConfig) -> RigCfg:
     return replace(rig, cameras=rig.cameras[: config.view_count])
 
 
+class Viewer(Protocol):
+    """Shows steps of recorded episodes."""
+
+    def view(self, frames: Frames, steps: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
+        """Colour of B steps in looks of these seeds, where looks can be chosen; shape [B, V, 3, H, W], uint8."""
+        ...
+
+
 class Frames:
     """The steps of many episodes, one after the other in flat arrays."""
 
@@ -35,7 +44,9 @@ class Frames:
         self.families: list[str] = []
         """Family of each episode."""
         self.arrays = {name: torch.zeros(0, *shape) for name, shape in _ARRAYS.items()}
-        """``root_pose``, ``goal``, ``time``, ``velocity`` and ``expert_action`` of all steps; see :class:`Demo`."""
+        """Of all steps: ``root_pose``, ``goal``, ``time``, ``velocity``, ``expert_action``, ``action``; see Demo."""
+        self.pixels: list[bytes] = []
+        """JPEG of every step, if they were kept."""
         self._scenes: list[SceneBatch] = []
         self._joined: SceneBatch | None = None
         self.extend(demos)
@@ -52,6 +63,7 @@ class Frames:
         for name, array in self.arrays.items():
             self.arrays[name] = torch.cat([array, *(torch.from_numpy(getattr(demo, name)) for demo in demos)])
         self.families += [demo.family for demo in demos]
+        self.pixels += [jpeg for demo in demos for jpeg in demo.pixels or ()]
         self._scenes.append(_scenes(demos))
         self._joined = None
 
@@ -68,12 +80,17 @@ class Frames:
             self._joined = self._scenes[0]
         return self._joined
 
+    def command(self, steps: torch.Tensor) -> torch.Tensor:
+        """Velocities that were commanded one step before some steps, 0 before an episode's first; shape [..., 3]."""
+        first = (steps == self.start[steps])[..., None]
+        return self.arrays["action"][(steps - 1).clamp(min=0)].masked_fill(first, 0.0)
+
     def family_index(self, names: Sequence[str]) -> torch.Tensor:
         """Index of every step's family in ``names``, shape [N]."""
         return torch.tensor([list(names).index(family) for family in self.families])[self.demo]
 
 
-_ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "velocity": (3,), "expert_action": (3,)}
+_ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "velocity": (3,), "expert_action": (3,), "action": (3,)}
 
 
 def _scenes(demos: Sequence[Demo]) -> SceneBatch:
@@ -151,6 +168,10 @@ class Replay:
             orientation = _turned(orientation, torch.from_numpy(disturb[1]).to(orientation))
         advance(self._scene, frames.arrays["time"][steps].to(self._device), self._place, self._speed)
         return self._rig.render(position, orientation, self._place)
+
+    def view(self, frames: Frames, steps: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
+        """The colour of B steps as :meth:`render` makes it, shape [B, V, 3, H, W], uint8."""
+        return self.render(frames, steps, looks).rgb
 
 
 def _turned(orientation: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
+from ..data.pixels import StoredPixels
+from ..data.replay import Viewer
 from ..errors import UserError
 from ..evaluate import Episode, summarize, write_atomically
 from ..rig import random_day
@@ -44,6 +46,7 @@ class Simulator(Protocol):
         student: tuple[MMNavForAction, MMNavProcessor] | None,
         mixing: float,
         round_index: int,
+        pixels: bool,
         on_step: Callable[[int], None],
     ) -> list[Demo]:
         """Rolls out, every step labelled by the capability's expert; experts drive if there is no student."""
@@ -78,9 +81,10 @@ def check_run(cfg: DistillCfg, folder: Path) -> None:
 def _describe(config: MMNavConfig) -> dict:
     """What makes a student this student and no other, as plain data."""
     names = ("image_size", "field_of_view", "samples", "history", "current_grid", "history_grid", "view_count")
+    names += ("head_hidden", "command_input")
     inner = {"vision": config.vision_config, "language": config.text_config}
     sizes = {name: [c.model_type, getattr(c, "hidden_size", None) or c.hidden_sizes] for name, c in inner.items()}
-    return json.loads(json.dumps({name: getattr(config, name) for name in (*names, "head_hidden")} | sizes))
+    return json.loads(json.dumps({name: getattr(config, name) for name in names} | sizes))
 
 
 class Distillation:
@@ -184,7 +188,7 @@ class Distillation:
             if self._accelerator.is_main_process:
                 marker.touch()
         kept, recorded = [], dict.fromkeys(self.families, 0)
-        for demo in read_demos(folder):
+        for demo in read_demos(folder, self.cfg.pixels == "stored"):
             if recorded[demo.family] < self.cfg.demo_steps:
                 recorded[demo.family] += len(demo)
                 kept.append(demo)
@@ -205,6 +209,7 @@ class Distillation:
                     student=None,
                     mixing=0.0,
                     round_index=round_index,
+                    pixels=cfg.pixels == "stored",
                     on_step=lambda step: None,
                 )
                 kept = [demo for demo in demos if demo.succeeded]
@@ -285,6 +290,7 @@ class Distillation:
                     student=(self.model, self.processor),
                     mixing=self.cfg.mixing,
                     round_index=1000 + iteration,
+                    pixels=self.cfg.pixels == "stored",
                     on_step=bar.to,
                 )
             with self._writer(folder) as writer:
@@ -294,7 +300,7 @@ class Distillation:
             if self._accelerator.is_main_process:
                 (folder / "complete").touch()
         self._accelerator.wait_for_everyone()
-        return list(read_demos(folder))
+        return list(read_demos(folder, self.cfg.pixels == "stored"))
 
     def _shares(self) -> dict[str, float]:
         """The capabilities' shares by the gaps that the last stage left."""
@@ -308,10 +314,15 @@ class Distillation:
         if self.cfg.frozen_tower:
             self._encode()
             return WindowSamples(self._frames, self._features, draw, self.processor, config)
-        rig = student_rig(config)
         return ChunkSamples(
-            self._frames, draw, rig, random_day(), self.processor, config, self.cfg.chunk, self.cfg.seed + iteration
+            self._frames, draw, self._viewer, self.processor, config, self.cfg.chunk, self.cfg.seed + iteration
         )
+
+    def _viewer(self, batch: int) -> Viewer:
+        """What shows as many steps at a time."""
+        if self.cfg.pixels == "stored":
+            return StoredPixels(self.model.config.view_count)
+        return Replay(student_rig(self.model.config), random_day(), batch)
 
     def _encode(self) -> None:
         """Renders and encodes the frames that are new, once."""
@@ -319,7 +330,7 @@ class Distillation:
         first = 0 if self._features is None else len(self._features)
         tokens = config.current_grid[0] * config.current_grid[1]
         parts = [] if self._features is None else [self._features]
-        replay = Replay(student_rig(config), random_day(), _ENCODED_AT_A_TIME)
+        viewer = self._viewer(_ENCODED_AT_A_TIME)
         looks = look_seeds(torch.arange(len(frames.families)).numpy(), self.cfg.seed)
         self.model.eval()
         width = self.model.projector[0].normalized_shape[0]
@@ -328,9 +339,9 @@ class Distillation:
             for i in range(0, len(fresh), _ENCODED_AT_A_TIME):
                 count = min(_ENCODED_AT_A_TIME, len(fresh) - i)
                 steps = (first + i + torch.arange(_ENCODED_AT_A_TIME)).clamp(max=len(frames) - 1)
-                images = replay.render(frames, steps, looks[frames.demo[steps]])
+                rgb = viewer.view(frames, steps, looks[frames.demo[steps]])
                 with self._accelerator.autocast():
-                    features = self.model.encode(self.processor.normalize(images.rgb).to(self._accelerator.device))
+                    features = self.model.encode(self.processor.normalize(rgb).to(self._accelerator.device))
                 fresh[i : i + count] = features[:count].to("cpu", torch.bfloat16)
                 bar.to(i + count)
         self._features = torch.cat([*parts, fresh])

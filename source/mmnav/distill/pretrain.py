@@ -78,12 +78,7 @@ class PromptReading(nn.Module):
         text = model.get_input_embeddings()(input_ids)
         query = model.action_query.weight.expand(len(text), 1, -1).to(text.dtype)
         mask = torch.cat([attention_mask, attention_mask.new_ones(len(text), 1)], 1)
-        states = model.language_model(
-            inputs_embeds=torch.cat([text, query], 1),
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            use_cache=False,
-        ).last_hidden_state[:, -1]
+        states = model.read_out(torch.cat([text, query], 1), mask, (mask.cumsum(1) - 1).clamp(min=0))
         distance = goal.norm(dim=-1, keepdim=True)
         target = torch.cat([goal / distance.clamp(min=1e-3), (distance + 0.1).log(), 1.0 / (distance + 0.5)], -1)
         guess = self.head(states).float()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from ..data import Frames, Replay
+from ..data.replay import Viewer
 from ..rig import LookCfg, RigCfg
 from ..scenes.draws import Draws
 from ..vla import MMNavConfig, MMNavProcessor
@@ -118,6 +119,7 @@ class WindowSamples:
             "current": self._features[steps],
             "history": pool_features(history, self._config),
             "history_mask": there,
+            "commands": self._frames.command(steps)[:, None],
             "labels": self._frames.arrays["expert_action"][steps][:, None],
         }
 
@@ -129,8 +131,7 @@ class ChunkSamples:
         self,
         frames: Frames,
         draw: StepDraw,
-        rig: RigCfg,
-        look: LookCfg,
+        viewer: Callable[[int], Viewer],
         processor: MMNavProcessor,
         config: MMNavConfig,
         targets: int,
@@ -141,22 +142,20 @@ class ChunkSamples:
         Args:
             frames: The episodes.
             draw: Which steps to end at.
-            rig: The cameras.
-            look: Ranges of the looks.
+            viewer: Makes what shows as many steps at a time.
             processor: For images and prompts.
             config: The model's.
             targets: Steps of a chunk that are learned from.
             seed: Of the looks.
         """
-        self._frames, self._draw, self._rig, self._look, self._seed = frames, draw, rig, look, seed
+        self._frames, self._draw, self._make_viewer, self._seed = frames, draw, viewer, seed
         self._processor, self._targets, self._length = processor, targets, config.reach_back + targets
-        self._replay: Replay | None = None
+        self._viewer: Viewer | None = None
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns what the model's ``forward`` takes for chunks of L frames with n targets each."""
-        count = len(numbers) * self._length
-        if self._replay is None or self._replay.batch != count:
-            self._replay = Replay(self._rig, self._look, count)
+        if self._viewer is None:
+            self._viewer = self._make_viewer(len(numbers) * self._length)
         frames, last = self._frames, self._draw(numbers)
         start = frames.start[last]
         last = torch.maximum(last, torch.minimum(start + self._targets - 1, _episode_end(frames, last)))
@@ -164,11 +163,12 @@ class ChunkSamples:
         there = steps >= start[:, None]
         steps = torch.where(there, steps, start[:, None])
         looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
-        images = self._replay.render(frames, steps.flatten(), looks)
+        rgb = self._viewer.view(frames, steps.flatten(), looks)
         wanted = steps[:, -self._targets :]
         return {
-            **self._processor(images=images.rgb.unflatten(0, steps.shape), goals=frames.arrays["goal"][wanted]),
+            **self._processor(images=rgb.unflatten(0, steps.shape), goals=frames.arrays["goal"][wanted]),
             "frame_mask": there,
+            "commands": frames.command(wanted),
             "labels": frames.arrays["expert_action"][wanted],
         }
 

@@ -30,6 +30,8 @@ class DistillCfg:
     """Control steps of every robot in an iteration."""
     mixing: float = 0.2
     """Chance that a step is the expert's although the student drives (0.2 in NavOL, arXiv 2605.11762)."""
+    pixels: Literal["rendered", "stored"] = "rendered"
+    """What is learned from: views rendered again with other looks, or JPEGs of what the robots saw."""
     balance: Literal["on", "off"] = "on"
     """Whether the capabilities' shares follow the gaps; equal shares if off."""
     episodes: int = 64

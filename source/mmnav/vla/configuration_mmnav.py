@@ -41,6 +41,8 @@ class MMNavConfig(PreTrainedConfig):
     """Views, in the order of :data:`VIEWS`; 1 is a student that sees what is in front only."""
     head_hidden: int = 256
     """Width of the velocity head's hidden layer."""
+    command_input: bool = False
+    """Whether the action query also tells the velocity that was commanded one step ago. The paper's does not."""
     action_dim: int = 3
     """Forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
 

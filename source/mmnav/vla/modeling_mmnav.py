@@ -12,6 +12,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_mmnav import MMNavConfig
+from .readout import last_token_only
 
 
 @dataclass
@@ -64,6 +65,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         self.view_embedding = nn.Embedding(config.view_count, width)
         self.time_embedding = nn.Embedding(len(config.history) + 1, width)  # the last one is now
         self.action_query = nn.Embedding(1, width)
+        self.command_embedding = nn.Linear(config.action_dim, width) if config.command_input else None
         self.action_head = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, config.head_hidden),
@@ -142,6 +144,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         history_mask: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
+        command: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Decides on a velocity.
 
@@ -151,24 +154,47 @@ class MMNavForAction(MMNavPreTrainedModel):
             history_mask: Whether there was such a frame, shape [B, T].
             input_ids: Tokens of the prompts, padded on the left, shape [B, S].
             attention_mask: Whether they are no padding, shape [B, S].
+            command: Velocities that were commanded one step ago [m/s, m/s, rad/s], shape [B, 3]; 0 at a start. Only a
+                model with ``command_input`` looks at them.
 
         Returns:
             Normalised velocities, shape [B, 3].
+
+        Raises:
+            ValueError: If the model needs ``command`` and there is none.
         """
         count = len(current)
         times = self.time_embedding(torch.arange(len(self.config.history) + 1, device=current.device))
         past, now = self._frame_tokens(history, times[:-1]), self._frame_tokens(current[:, None], times[-1:])
         query = self.action_query(torch.zeros(count, 1, dtype=torch.long, device=current.device))
+        if self.command_embedding is not None:
+            if command is None:
+                raise ValueError("command is None; this student needs the velocities of one step ago, 0 at a start.")
+            query = query + self.command_embedding((command - self.action_mean) / self.action_std)[:, None]
         text = self.get_input_embeddings()(input_ids).to(now.dtype)
         embeddings = torch.cat([text, past.flatten(1, 2), now.flatten(1, 2), query.to(now.dtype)], 1)
         seen = history_mask.bool()[:, :, None].expand(-1, -1, past.shape[2]).flatten(1)
         rest = seen.new_ones(count, now.shape[2] + 1)
         mask = torch.cat([attention_mask.bool(), seen, rest], 1)
         positions = (mask.long().cumsum(1) - 1).clamp(min=0)
-        states = self.language_model(
-            inputs_embeds=embeddings, attention_mask=mask.long(), position_ids=positions, use_cache=False
-        ).last_hidden_state
-        return self.action_head(states[:, -1]).float()
+        return self.action_head(self.read_out(embeddings, mask, positions)).float()
+
+    def read_out(self, embeddings: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Runs the language model for the state of its last token.
+
+        Args:
+            embeddings: Of a sequence, shape [B, S, D].
+            mask: Whether a token is no padding, shape [B, S].
+            positions: Of the tokens, shape [B, S].
+
+        Returns:
+            The last token's state, shape [B, D].
+        """
+        with last_token_only(self.language_model):
+            states = self.language_model(
+                inputs_embeds=embeddings, attention_mask=mask.long(), position_ids=positions, use_cache=False
+            ).last_hidden_state
+        return states[:, -1]
 
     def _frame_tokens(self, features: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Tokens of frames, markers included: [B, T, V, P, F] and [T, D] to [B, T, V * (1 + P), D]."""
@@ -192,6 +218,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         current: torch.Tensor | None = None,
         history: torch.Tensor | None = None,
         history_mask: torch.Tensor | None = None,
+        commands: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         **_,
     ) -> MMNavOutput:
@@ -209,6 +236,7 @@ class MMNavForAction(MMNavPreTrainedModel):
             current: Encoded current frames, shape [B, V, 16, F].
             history: Encoded and pooled history frames, shape [B, T, V, 4, F].
             history_mask: Whether there are such frames, shape [B, T].
+            commands: Velocities that were commanded one step before each target [m/s, m/s, rad/s], shape [B, n, 3].
             labels: Velocities to imitate [m/s, m/s, rad/s], shape [B, n, 3].
 
         Returns:
@@ -219,8 +247,9 @@ class MMNavForAction(MMNavPreTrainedModel):
             if features is None:
                 features = self.encode(pixel_values.flatten(0, 1)).unflatten(0, (batch, -1))
             current, history, history_mask = self._windows(features, frame_mask, targets)
+        before = None if commands is None else commands.flatten(0, 1).float()
         action = self.decode(
-            current, history, history_mask, input_ids.flatten(0, 1), attention_mask.flatten(0, 1)
+            current, history, history_mask, input_ids.flatten(0, 1), attention_mask.flatten(0, 1), before
         ).unflatten(0, (batch, targets))
         loss = None
         if labels is not None:
@@ -251,6 +280,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         attention_mask: torch.Tensor,
         memory: VisualMemory,
         robots: torch.Tensor | None = None,
+        command: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One control step: encodes what the robots see now, decides, and remembers.
 
@@ -260,6 +290,8 @@ class MMNavForAction(MMNavPreTrainedModel):
             attention_mask: Whether they are no padding, shape [B, S].
             memory: What they saw before.
             robots: Rows of the memory that the B robots have; all if None.
+            command: Velocities that they were told one step ago [m/s, m/s, rad/s], shape [B, 3], if somebody else told
+                them; what this method returned then if None.
 
         Returns:
             Velocities [m/s, m/s, rad/s], shape [B, 3].
@@ -267,13 +299,17 @@ class MMNavForAction(MMNavPreTrainedModel):
         robots = torch.arange(len(pixel_values), device=pixel_values.device) if robots is None else robots
         features = self.encode(pixel_values)
         history, mask = memory.window(robots)
-        action = self.decode(features, history, mask, input_ids, attention_mask)
-        memory.append(robots, self.remember(features))
-        return self.denormalize(action)
+        before = memory.command[robots] if command is None else command
+        velocity = self.denormalize(self.decode(features, history, mask, input_ids, attention_mask, before))
+        memory.append(robots, self.remember(features), velocity)
+        return velocity
 
 
 class VisualMemory:
-    """The features of the last frames of B robots, so that online inference encodes every frame once."""
+    """The features of the last frames of B robots, so that online inference encodes every frame once.
+
+    ``command`` holds what they were told last, shape [B, 3].
+    """
 
     def __init__(self, config: MMNavConfig, batch: int, device: torch.device | str):
         """Starts empty."""
@@ -281,20 +317,23 @@ class VisualMemory:
         self._ago = torch.tensor(config.history, dtype=torch.long, device=device)
         self._frames = torch.zeros(batch, ring, config.view_count, tokens, feature_dim(config), device=device)
         self._count = torch.zeros(batch, dtype=torch.long, device=device)
+        self.command = torch.zeros(batch, config.action_dim, device=device)
 
     def reset(self, robots: torch.Tensor | slice = slice(None)) -> None:
         """Forgets what some robots saw: a new episode begins."""
         self._count[robots] = 0
+        self.command[robots] = 0.0
 
     def window(self, robots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The history of some robots, shape [B, T, V, 4, F], and whether there is one, shape [B, T]."""
         frame = self._count[robots, None] - self._ago
         return self._frames[robots[:, None], frame % self._frames.shape[1]], frame >= 0
 
-    def append(self, robots: torch.Tensor, features: torch.Tensor) -> None:
-        """Adds the current frames of some robots, shape [B, V, 4, F]."""
+    def append(self, robots: torch.Tensor, features: torch.Tensor, command: torch.Tensor) -> None:
+        """Adds the current frames of some robots, shape [B, V, 4, F], and what they are told, shape [B, 3]."""
         self._frames[robots, self._count[robots] % self._frames.shape[1]] = features.float()
         self._count[robots] += 1
+        self.command[robots] = command
 
 
 def feature_dim(config: MMNavConfig) -> int:

@@ -40,6 +40,7 @@ _NANO_STUDENT = {
     "history": [8, 6, 4, 2],
     "current_grid": [2, 8],
     "history_grid": [1, 4],
+    "command_input": True,
 }
 
 
@@ -76,7 +77,7 @@ def _qwen2(hidden: int, layers: int, heads: int, kv_heads: int, intermediate: in
 
 
 def _nano_language() -> dict:
-    return _qwen2(128, 3, 4, 2, 352, len(nano_tokenizer()))
+    return _qwen2(128, 2, 2, 1, 256, len(nano_tokenizer()))
 
 
 SCALES = {
@@ -84,7 +85,7 @@ SCALES = {
     "nano-siglip": Scale(
         lambda: _siglip(96, 3, 3, 64, 8, 384),
         _nano_language,
-        {"image_size": [64, 64], "history": [8, 6, 4, 2]},
+        {"image_size": [64, 64], "history": [8, 6, 4, 2], "command_input": True},
     ),
     "small": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "head_hidden": 512}, needs_language=True),
     "full": Scale(
