@@ -4,8 +4,9 @@
 
 Measure on an idle machine; the load average before the run is printed. What there is to measure:
 
-    env    stepping and training, beside an env made of Isaac Lab's own parts
-    rig    the cameras, beside other renderers of the same worlds
+    env      stepping and training, beside an env made of Isaac Lab's own parts
+    rig      the cameras, beside other renderers of the same worlds
+    student  its control step, its training, and rendering's share, beside plain transformers
 """
 
 from __future__ import annotations
@@ -34,21 +35,23 @@ def parse() -> argparse.Namespace:
     """The user's words."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="benchmark", metavar="benchmark", required=True)
-    words = {"help": "stepping and training, beside the stock way", "description": env_benchmark.__doc__}
-    env = commands.add_parser("env", **words)
+
+    def add(name: str, about: str, run: Callable, rounds: int) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=run.__doc__)
+        command.add_argument("--rounds", type=int, default=rounds, help="rounds of each measurement")
+        command.add_argument("--json", type=Path, help="file for everything measured")
+        command.set_defaults(run=run)
+        return command
+
+    env = add("env", "stepping and training, beside the stock way", env_benchmark, 5)
     env.add_argument("--envs", type=int, nargs="+", default=[64, 1024, 4096], help="sizes; stock is run at the first")
     env.add_argument("--train_envs", type=int, default=512, help="envs of the training loop")
-    env.add_argument("--rounds", type=int, default=5, help="rounds of each measurement")
     env.add_argument("--device", help="cpu or cuda:N; the first GPU, or else the CPU, if not given")
-    env.set_defaults(run=env_benchmark)
-    words = {"help": "the cameras, beside other renderers", "description": rig_benchmark.__doc__}
-    rig = commands.add_parser("rig", **words)
+    rig = add("rig", "the cameras, beside other renderers", rig_benchmark, 7)
     rig.add_argument("--sizes", type=int, nargs="+", default=[64, 128], help="pixels along a side of each view")
-    rig.add_argument("--rounds", type=int, default=7, help="rounds of each measurement")
     rig.add_argument("--no-scales", action="store_true", help="leave out how it scales")
-    rig.set_defaults(run=rig_benchmark)
-    for command in (env, rig):
-        command.add_argument("--json", type=Path, help="file for everything measured")
+    student = add("student", "the student's speed, beside plain transformers", student_benchmark, 5)
+    student.add_argument("--scale", default="nano", help="nano or nano-siglip")
     return parser.parse_args()
 
 
@@ -85,6 +88,22 @@ def rig_benchmark(args: argparse.Namespace) -> None:
 
     with progress(None) as on_step:
         result = measure_rig(args.sizes, args.rounds, not args.no_scales, on_step)
+    finish(result, args.json, show)
+
+
+def student_benchmark(args: argparse.Namespace) -> None:
+    """Drives one robot on one core with a cached history, and learns with all of them.
+
+    Learning goes with a frozen tower from cached features, ours and as transformers would do it, and end to end from
+    chunks of frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of. The student is
+    drawn, not trained: that makes no difference to the speed.
+    """
+    check(args, "--rounds")
+
+    from mmnav_tasks.benchmark.student import measure_student, show
+
+    with progress((args.rounds + 1) * 8) as on_step:
+        result = measure_student(args.scale, args.rounds, on_step)
     finish(result, args.json, show)
 
 

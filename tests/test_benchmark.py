@@ -56,6 +56,7 @@ def test_help_lists_what_there_is(words, named):
         (["env", "--envs", "64", "-1"], "--envs must be at least 1"),
         (["env", "--rounds", "few"], "--rounds"),
         (["env", "--json", "."], "--json"),
+        (["student", "--scale", "small"], "unknown scale 'small'; there are nano"),
     ],
 )
 def test_bad_words_give_one_line(words, named):
@@ -108,3 +109,21 @@ def test_the_smallest_run_writes_every_measurement(tmp_path):
     ratios = [a / b for a, b in zip(ours, stock, strict=True)]
     assert written["ours_to_stock"]["median"] == pytest.approx(statistics.median(ratios))
     assert f"ours / stock at 2 envs: {statistics.median(ratios):.1f}" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_the_students_rates_make_its_ratios(tmp_path):
+    path = tmp_path / "student.json"
+    result = run("student", "--rounds", 1, "--json", path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    written = json.loads(path.read_text())
+    rates = {name: rate["median"] for name, rate in written["rates"].items()}
+    assert min(rates.values()) > 0.0
+    assert written["cached_to_not"]["median"] == pytest.approx(
+        rates["control, one core"] / rates["control without a cache, one core"]
+    )
+    each = {name: 1.0 / rates[name] for name in ("render", "encode", "decide")}
+    assert written["rendering_share"]["median"] == pytest.approx(each["render"] / sum(each.values()))
+    for name in rates:
+        assert name in result.stdout

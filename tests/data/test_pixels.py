@@ -7,8 +7,8 @@ import pytest
 import torch
 from drives import drive
 
-from mmnav.data import ShardWriter, read_demos
-from mmnav.data.pixels import decode_pixels, encode_pixels, record_again, render_episodes
+from mmnav.data import Frames, ShardWriter, read_demos
+from mmnav.data.pixels import StoredPixels, decode_pixels, encode_pixels, record_again, render_episodes
 
 pytestmark = pytest.mark.unit
 
@@ -85,3 +85,20 @@ def test_a_recording_shows_the_robot_where_it_was():
     moved = np.linalg.norm(np.diff(recording.geom_position, axis=0), axis=-1).max(0)
     movers = recording.scene.speed[0].numpy() > 0
     assert movers.any() and (moved[movers] > 0.01).all() and (moved[~movers] == 0).all()
+
+
+def test_stored_pixels_show_the_step_that_was_asked_for(images):
+    """Whichever episode it is in, and only as many views as are wanted."""
+    demos = [drive("Reach", 5), drive("Avoid", 6)]
+    demos[0].pixels = [encode_pixels(step) for step in images]
+    demos[1].pixels = [encode_pixels(255 - step) for step in images]
+    frames, steps = Frames(demos), torch.tensor([len(images) + 2, 0, len(images) - 1])
+    found = StoredPixels(2).view(frames, steps, looks=torch.zeros(3, dtype=torch.long))
+    expected = torch.stack([255 - images[2], images[0], images[-1]])[:, :2]
+    assert (found.float() - expected.float()).abs().mean((-1, -2, -3)).max() < 6.0
+
+
+def test_episodes_without_pixels_cannot_be_shown_from_them(images):
+    frames = Frames([drive("Reach", 5)])
+    with pytest.raises(ValueError, match="pixels of 0 of"):
+        StoredPixels(4).view(frames, torch.tensor([0]), torch.tensor([0]))

@@ -155,3 +155,14 @@ def test_a_frozen_tower_stays_as_it_was_pretrained(whole):
     before, after = _weights(folder, "pretrained"), _weights(folder, "iteration 1")
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("vision_tower"))
     assert not torch.equal(before["projector.1.weight"], after["projector.1.weight"])
+
+
+def test_stored_pixels_are_what_is_learned_from(tmp_path, whole):
+    """Other pictures than rendered ones give another student, and a run without pictures says so."""
+    folder, _ = whole
+    cfg = replace(CFG, iterations=0, pixels="stored")
+    _run(tmp_path / "stored", ToyRobots(), cfg)
+    assert not torch.equal(
+        _weights(tmp_path / "stored", "stage 1")["projector.1.weight"],
+        _weights(folder, "stage 1")["projector.1.weight"],
+    )

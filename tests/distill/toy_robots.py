@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mmnav.data import Demo
+from mmnav.data.pixels import encode_pixels
 from mmnav.evaluate import Episode
 from mmnav.robot import ROBOT
 from mmnav.scenes import SCENES, as_record, generate
@@ -56,11 +57,16 @@ class ToyRobots:
     def collect(self, shares, steps, *, student, mixing, round_index, pixels, on_step):
         self.shares.append(list(shares))
         on_step(steps)
-        return [
+        demos = [
             straight_drive(family, 100 * round_index + i, outcome="success" if i else "unfinished")
             for family in self.families
             for i in range(3)
         ]
+        for demo in demos if pixels else ():
+            demo.pixels = [
+                encode_pixels(torch.full((4, 3, 32, 128), 9 * k, dtype=torch.uint8)) for k in range(len(demo))
+            ]
+        return demos
 
     def evaluate(self, student, episodes, on_step):
         on_step(episodes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import torch
 
+from mmnav.data.pixels import decode_pixels
 from mmnav.scenes import from_record, generate
 from mmnav_tasks.collect import Collector
 from mmnav_tasks.distill import families_of
@@ -26,15 +28,20 @@ class Numbered:
         return self.action.expand(len(obs["state"]), 3)
 
 
-def collect(collector: Collector, round_index: int) -> list:
-    return collector.collect(
-        [0.3, 0.45, 0.25], 120, student=lambda obs: STUDENT.expand(12, 3), mixing=0.25, round_index=round_index
-    )
+def collect(collector: Collector, round_index: int, **more) -> list:
+    student = lambda obs: STUDENT.expand(12, 3)  # noqa: E731
+    return collector.collect([0.3, 0.45, 0.25], 120, student=student, mixing=0.25, round_index=round_index, **more)
 
 
 def _same(a: list, b: list) -> bool:
     """Whether two recordings are equal, bit for bit."""
     return len(a) == len(b) and all(np.array_equal(x.root_pose, y.root_pose) for x, y in zip(a, b, strict=True))
+
+
+def _views(demo) -> bool:
+    """Whether an episode's pictures are as many as its steps, and no two of its first are the same."""
+    images = decode_pixels(demo.pixels, 4)
+    return len(images) == len(demo) and not any(torch.equal(a, b) for a, b in itertools.pairwise(images[:9]))
 
 
 def main() -> None:
@@ -46,6 +53,7 @@ def main() -> None:
         collector = Collector(env.unwrapped, experts, seed=3)
         demos = collect(collector, 0)
         repeated, other = collect(collector, 0), collect(collector, 1)
+        seen = collect(collector, 0, pixels=True)
         step = env.unwrapped.step_dt
     wrong = dict.fromkeys(("labels", "actions", "starts", "goals", "times"), 0)
     for demo in demos:
@@ -78,6 +86,8 @@ def main() -> None:
         "mixed": float(mixed),
         "repeats": _same(demos, repeated),
         "differs": not _same(demos, other),
+        "pixels": _same(demos, seen) and all(_views(demo) for demo in seen),
+        "pixels_unasked": any(demo.pixels is not None for demo in demos),
     }
     print("FOUND " + json.dumps(result), flush=True)
 

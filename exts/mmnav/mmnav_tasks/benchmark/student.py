@@ -1,0 +1,218 @@
+"""Measures a student: its control step, what it learns from, and what rendering takes of both.
+
+Speed does not depend on the weights, so they are drawn; images are rendered, prompts and labels made up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import nn
+
+from mmnav.data import student_rig
+from mmnav.errors import choose
+from mmnav.memory import keep_freed_memory
+from mmnav.rig import Rig, random_day
+from mmnav.scenes import ReachCfg, generate
+from mmnav.vla import SCALES, make_student
+from mmnav.vla.readout import CPU_ATTENTION
+
+from .machine import machine, print_table, spread, tell_machine
+
+PACKAGES = ("torch", "transformers", "accelerate", "warp-lang")
+ROBOTS = 64
+"""Robots that are rendered and encoded at a time, and targets of a batch."""
+CHUNK = 8
+"""Targets of a chunk in end-to-end training."""
+ROUND_SECONDS = 2.0
+"""A round lasts at least that long [s]."""
+
+Work = Callable[[], int]
+"""Does some of it and returns how much."""
+
+
+def measure_student(scale: str, rounds: int, on_step: Callable[[str], None]) -> dict:
+    """Measures a student of a scale that is built from scratch, on the CPU; the rounds of all parts take turns.
+
+    Args:
+        scale: One of :data:`mmnav.vla.SCALES`.
+        rounds: Rounds of each part.
+        on_step: Told what is being done.
+
+    Returns:
+        Machine, settings, one result for each part, and ratios: plain data.
+
+    Raises:
+        UserError: If there is no such scale, or it needs a pretrained language model.
+    """
+    choose("scale", scale, {name: value for name, value in SCALES.items() if not value.needs_language})
+    keep_freed_memory()
+    found = machine(PACKAGES)
+    threads = torch.get_num_threads()
+    parts = _parts(scale)
+    rates: dict[str, list[float]] = {name: [] for name in parts}
+    for number in range(rounds + 1):
+        for name, (work, alone) in parts.items():
+            on_step(f"round {number} of {name}" if number else f"warming up {name}")
+            torch.set_num_threads(1 if alone else threads)
+            rate = _rate(work, ROUND_SECONDS if number else 0.0)
+            if number:
+                rates[name].append(rate)
+    torch.set_num_threads(threads)
+    ratio = lambda a, b: spread([x / y for x, y in zip(rates[a], rates[b], strict=True)])  # noqa: E731
+    render, encode, act = (np.array(rates[name]) for name in ("render", "encode", "decide"))
+    return {
+        "benchmark": "student",
+        "scale": scale,
+        "machine": found,
+        "torch_threads": threads,
+        "rates": {name: spread(values) for name, values in rates.items()},
+        "cached_to_not": ratio("control, one core", "control without a cache, one core"),
+        "narrow_to_plain": ratio("learn, tower frozen", "learn, tower frozen, plain transformers"),
+        "frozen_to_end_to_end": ratio("learn, tower frozen", "learn, end to end"),
+        "rendering_share": spread((1 / render / (1 / render + 1 / encode + 1 / act)).tolist()),
+    }
+
+
+def _parts(scale: str) -> dict[str, tuple[Work, bool]]:
+    """What is measured, and whether on one thread."""
+    model, processor = make_student(scale)
+    config = model.config
+    model.language_model.set_attn_implementation(CPU_ATTENTION)
+    model.freeze_tower()
+    plain, _ = make_student(scale)
+    plain.freeze_tower()
+    plain.read_out = lambda embeddings, mask, positions: _whole(plain.language_model, embeddings, mask, positions)
+    whole, _ = make_student(scale)
+    whole.language_model.set_attn_implementation(CPU_ATTENTION)
+
+    scene = generate(ReachCfg(obstacles=(26, 26)), np.arange(ROBOTS))
+    rig = Rig(student_rig(config), scene, look=random_day())
+    position, orientation = scene.start_poses(0.2)
+    images = processor.normalize(rig.render(position, orientation, scene.position).rgb.clone())
+    goals = 5.0 * torch.randn(ROBOTS, 1, 2)
+    prompts, prompt = processor(goals=goals), processor(goals=goals[:1, 0])
+    half = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+    with torch.inference_mode(), half():
+        features = model.encode(images)
+    features = features.clone()  # no inference tensor: gradients pass it
+    times = len(config.history)
+    window = {
+        **prompts,
+        "current": features,
+        "history": model.remember(features)[:, None].repeat(1, times, 1, 1, 1),
+        "history_mask": torch.ones(ROBOTS, times, dtype=torch.bool),
+        "commands": torch.zeros(ROBOTS, 1, 3),
+        "labels": torch.randn(ROBOTS, 1, 3),
+    }
+    count, length = ROBOTS // CHUNK, CHUNK + config.reach_back
+    frames = {
+        **{name: value.unflatten(0, (count, CHUNK)).flatten(1, 2) for name, value in prompts.items()},
+        "pixel_values": images[:length].repeat(count, 1, 1, 1, 1).unflatten(0, (count, length)),
+        **{name: torch.randn(count, CHUNK, 3) for name in ("commands", "labels")},
+    }
+    memory, many = model.new_memory(1), model.new_memory(ROBOTS)
+    past = images[:1].repeat(times, 1, 1, 1, 1)
+
+    def control() -> int:
+        model.act(images[:1], **prompt, memory=memory)
+        return 1
+
+    def control_again() -> int:
+        with torch.inference_mode():
+            model.encode(past)
+        return control()
+
+    def decide() -> int:
+        with torch.inference_mode(), half():
+            history, seen = many.window(torch.arange(ROBOTS))
+            text = {name: value[:, 0] for name, value in prompts.items()}
+            model.decode(features, history, seen, **text, command=many.command)
+        return ROBOTS
+
+    def encode() -> int:
+        with torch.inference_mode(), half():
+            model.encode(images)
+        return ROBOTS
+
+    def render() -> int:
+        rig.render(position, orientation, scene.position)
+        return ROBOTS
+
+    def learn(student: nn.Module, batch: dict) -> Work:
+        student.train()
+        optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], 1e-4)
+
+        def step() -> int:
+            with half():
+                loss = student(**batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return ROBOTS
+
+        return step
+
+    return {
+        "control, one core": (_evaluating(model, control), True),
+        "control without a cache, one core": (_evaluating(model, control_again), True),
+        "render": (render, False),
+        "encode": (_evaluating(model, encode), False),
+        "decide": (_evaluating(model, decide), False),
+        "learn, tower frozen": (_training(model, learn(model, window)), False),
+        "learn, tower frozen, plain transformers": (learn(plain, window), False),
+        "learn, end to end": (learn(whole, frames), False),
+    }
+
+
+def _evaluating(model: nn.Module, work: Work) -> Work:
+    return lambda: (model.eval(), work())[1]
+
+
+def _training(model: nn.Module, work: Work) -> Work:
+    return lambda: (model.train(), work())[1]
+
+
+def _whole(language_model: nn.Module, embeddings, mask, positions) -> torch.Tensor:
+    """The last token's state, as transformers computes it: all tokens pass all layers, attention is torch's."""
+    states = language_model(
+        inputs_embeds=embeddings, attention_mask=mask.long(), position_ids=positions, use_cache=False
+    )
+    return states.last_hidden_state[:, -1]
+
+
+def _rate(work: Work, seconds: float) -> float:
+    """How much is done in a second."""
+    done, started = 0, time.perf_counter()
+    while True:
+        done += work()
+        passed = time.perf_counter() - started
+        if passed >= seconds:
+            return done / passed
+
+
+def show(result: dict) -> None:
+    """Prints the machine, the rates and the ratios."""
+    rounds = len(result["rendering_share"]["rounds"])
+    table = Table(title=f"{result['scale']}: medians of {rounds} rounds", title_justify="left")
+    for column in ("measured", "a second", "min", "max"):
+        table.add_column(column, justify="left" if column == "measured" else "right")
+    units = {"control": "Hz", "learn": "targets", "render": "frames", "encode": "frames", "decide": "decisions"}
+    for name, rate in result["rates"].items():
+        cells = (f"{rate[key]:,.0f}" for key in ("median", "min", "max"))
+        table.add_row(f"{name} [{units[name.split()[0].strip(',')]}]", *cells)
+    print_table(table)
+    told = {
+        "cached_to_not": "control with the history cached / encoded again",
+        "narrow_to_plain": "learning, ours / plain transformers",
+        "frozen_to_end_to_end": "learning, tower frozen / end to end",
+        "rendering_share": "rendering's share of a student's rollout (render, encode, decide)",
+    }
+    for name, words in told.items():
+        value = result[name]
+        print(f"{words}: {value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})")
+    tell_machine(result["machine"], result["torch_threads"])
