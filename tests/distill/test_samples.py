@@ -45,6 +45,22 @@ def test_capabilities_have_their_shares_and_steps_are_spread_evenly(frames):
     assert squeeze.min() > 0.6 * squeeze.float().mean()
 
 
+def test_demonstrations_have_their_share_of_every_capability(frames):
+    first = int((frames.demo < 3).sum())
+    draw = StepDraw(frames, FAMILIES, [0.2, 0.5, 0.3], seed=1, demo_steps=first, demo_share=0.25)
+    steps = draw(np.arange(20_000))
+    family = frames.family_index(FAMILIES)[steps]
+    for index, share in enumerate((0.2, 0.5, 0.3)):
+        mine = steps[family == index]
+        assert len(mine) / 20_000 == pytest.approx(share, abs=0.015)
+        assert float((mine < first).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert (
+        StepDraw(frames, FAMILIES, [1.0, 1.0, 1.0], seed=1, demo_steps=first, demo_share=0.0)(NUMBERS) >= first
+    ).all()
+    with pytest.raises(ValueError, match="no step of Reach by the student"):
+        StepDraw(frames, FAMILIES, [1.0, 1.0, 1.0], seed=1, demo_steps=len(frames), demo_share=0.5)
+
+
 def test_a_draw_depends_on_its_number_and_the_seed_alone(frames):
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
     together, apart = draw(NUMBERS), torch.cat([draw(NUMBERS[i : i + 1]) for i in range(6)])

@@ -226,6 +226,7 @@ class Distillation:
         """Teaches a tower from scratch to measure and a language model from scratch to read, then loads the frames."""
         cfg, folder = self.cfg, self.folder / "students" / "pretrained"
         self._frames.extend(demos)
+        self._demo_steps = len(self._frames)
         if not folder.is_dir():
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
             rig, look = student_rig(self.model.config), random_day()
@@ -252,7 +253,8 @@ class Distillation:
             self._load_student(folder)
             return
         self._display.say(f"[bold]{name}[/]: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in part.items()))
-        draw = StepDraw(self._frames, self.families, list(part.values()), self.cfg.seed + iteration)
+        own = {"demo_steps": self._demo_steps, "demo_share": self.cfg.demo_share} if iteration else {}
+        draw = StepDraw(self._frames, self.families, list(part.values()), self.cfg.seed + iteration, **own)
         self.model.freeze_tower(self.cfg.frozen_tower, statistics=True)
         loss = self._train(name, self.model, self._samples(draw, iteration), replace(trainer, seed=self.cfg.seed))
         self._save_student(folder)

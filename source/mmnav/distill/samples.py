@@ -15,34 +15,52 @@ from ..vla import MMNavConfig, MMNavProcessor
 
 
 class StepDraw:
-    """Draws steps of episodes so that every capability has its share."""
+    """Draws steps of episodes so that every capability has its share, and so have demonstrations within it."""
 
-    def __init__(self, frames: Frames, families: Sequence[str], shares: Sequence[float], seed: int):
-        """Sorts the steps by family.
+    def __init__(
+        self,
+        frames: Frames,
+        families: Sequence[str],
+        shares: Sequence[float],
+        seed: int,
+        *,
+        demo_steps: int | None = None,
+        demo_share: float = 1.0,
+    ):
+        """Sorts the steps by family, and by who drove.
 
         Args:
             frames: The episodes.
             families: Names of the capabilities.
             shares: Their shares of the samples, adding up to 1.
             seed: Of the draws.
+            demo_steps: How many steps, the first ones, are of demonstrations; all if None.
+            demo_share: Their share of every capability's samples; the rest are the student's own steps.
 
         Raises:
             ValueError: If a capability has a share and no step.
         """
-        index = frames.family_index(families)
-        self._steps = [(index == i).nonzero().flatten() for i in range(len(families))]
-        for name, steps, share in zip(families, self._steps, shares, strict=True):
-            if share > 0.0 and not len(steps):
-                raise ValueError(f"no step of {name} was recorded, and its share is {share:.3f}.")
-        self._ends = np.cumsum(np.asarray(shares, dtype=float) / sum(shares))
+        index, step = frames.family_index(families), torch.arange(len(frames))
+        shown = step < (len(frames) if demo_steps is None else demo_steps)
+        self._steps, parts = [], []
+        for i, (name, share) in enumerate(zip(families, shares, strict=True)):
+            for whose, mine, part in (("expert", shown, demo_share), ("student", ~shown, 1.0 - demo_share)):
+                steps = ((index == i) & mine).nonzero().flatten()
+                if share * part > 0.0 and not len(steps):
+                    raise ValueError(f"no step of {name} by the {whose} was recorded; its share is {share * part:.3f}.")
+                self._steps.append(steps)
+                parts.append(share * part)
+        self._ends = np.cumsum(np.asarray(parts, dtype=float) / sum(parts))
         self._seed = seed
 
     def __call__(self, numbers: np.ndarray) -> torch.Tensor:
         """Indices of the steps that samples of these numbers are, shape [B]."""
         draws = Draws(numbers + self._seed * 2**40, "steps")
-        family = np.minimum(np.searchsorted(self._ends, draws.uniform(0.0, 1.0), side="right"), len(self._ends) - 1)
+        # rounding must not lead to a part without a share
+        last = np.searchsorted(self._ends, self._ends[-1])
+        part = np.minimum(np.searchsorted(self._ends, draws.uniform(0.0, 1.0), side="right"), last)
         place = draws.uniform(0.0, 1.0)
-        steps = [int(self._steps[f][int(p * len(self._steps[f]))]) for f, p in zip(family, place, strict=True)]
+        steps = [int(self._steps[i][int(p * len(self._steps[i]))]) for i, p in zip(part, place, strict=True)]
         return torch.tensor(steps)
 
 

@@ -28,6 +28,8 @@ class DistillCfg:
     """Iterations of stage 2; 4 in the paper."""
     rollout_steps: int = 150
     """Control steps of every robot in an iteration."""
+    demo_share: float = 0.3
+    """Share of the experts' own episodes in what stage 2 learns from; the rest is what happened to the student."""
     mixing: float = 0.2
     """Chance that a step is the expert's although the student drives (0.2 in NavOL, arXiv 2605.11762)."""
     pixels: Literal["rendered", "stored"] = "rendered"
@@ -58,8 +60,9 @@ class DistillCfg:
             raise ValueError(f"DistillCfg.iterations is {self.iterations}; it must be 0 or more.")
         if self.balance not in ("on", "off"):
             raise ValueError(f"DistillCfg.balance is {self.balance!r}; it must be on or off.")
-        if not 0.0 <= self.mixing <= 1.0:
-            raise ValueError(f"DistillCfg.mixing is {self.mixing}; it must lie in [0, 1].")
+        for name in ("mixing", "demo_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must lie in [0, 1].")
 
 
 @dataclass
