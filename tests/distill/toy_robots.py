@@ -54,7 +54,7 @@ class ToyRobots:
         self.evaluations = 0
         self.shares: list[list[float]] = []
 
-    def collect(self, shares, steps, *, student, mixing, round_index, pixels, on_step):
+    def collect(self, shares, steps, *, student, mixing, disturbance, round_index, pixels, on_step):
         self.shares.append(list(shares))
         on_step(steps)
         demos = [

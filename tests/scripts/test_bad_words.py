@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
+from processes import ROOT, python_environment
 
 pytestmark = pytest.mark.smoke
 
@@ -69,14 +73,43 @@ def folder(tmp_path_factory):
     return tmp
 
 
-@pytest.mark.parametrize(("words", "message"), CASES, ids=lambda case: " ".join(case)[-60:] if case else "")
-def test_a_mistake_is_named_before_anything_starts(python, folder, words, message):
-    result = python(*(word.replace("{tmp}", str(folder)) for word in words), timeout=120)
+@pytest.fixture(scope="module")
+def commands():
+    """Runs commands in forks of one process: the imports of each would take ten seconds."""
+    with subprocess.Popen(
+        [sys.executable, "tests/scripts/forking.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env=python_environment(),
+    ) as process:
+
+        def run(*words: str) -> SimpleNamespace:
+            process.stdin.write(json.dumps(words) + "\n")
+            process.stdin.flush()
+            return SimpleNamespace(**json.loads(process.stdout.readline()))
+
+        yield run
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(("words", "message"), CASES, ids=[" ".join(words)[-60:] for words, _ in CASES])
+def test_a_mistake_is_named_before_anything_starts(commands, folder, words, message):
+    result = commands(*(word.replace("{tmp}", str(folder)) for word in words))
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert result.returncode == 2, result.stderr[-2000:]
     assert len(errors) == 1 and message in errors[0]
     assert "Traceback" not in result.stderr
     assert (folder / "full" / "summary.json").read_text() == "precious"
+
+
+def test_a_fork_answers_as_a_process_of_its_own(python, commands):
+    words = ("scripts/evaluate.py", "--policy", "random", "--task", "Swim", "--out", "nowhere")
+    alone, forked = python(*words), commands(*words)
+    assert (forked.returncode, forked.stdout) == (alone.returncode, alone.stdout)
+    assert forked.stderr.splitlines()[-1] == alone.stderr.splitlines()[-1]
 
 
 def test_loading_a_checkpoint_runs_no_code(python, folder):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from processes import run_python
+
+from mmnav_tasks.collect import Disturbance
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -52,3 +55,25 @@ def test_pixels_are_kept_of_every_step_if_asked_for(found):
 
 def test_no_episode_runs_over_the_end_of_another(found):
     assert found["steps"] == found["expected_steps"]
+
+
+def test_experts_are_led_astray_for_a_moment_and_as_often_as_said():
+    def roll() -> tuple[torch.Tensor, torch.Tensor]:
+        astray = Disturbance(200, 0.2, torch.Generator().manual_seed(1))
+        steps = [astray(torch.full((200, 3), 0.9)) for _ in range(300)]
+        return torch.stack([action for action, _ in steps]), torch.stack([own for _, own in steps])
+
+    action, own = roll()
+    assert float((~own).float().mean()) == pytest.approx(0.2, abs=0.02)
+    assert (action[own] == 0.9).all()
+    assert action.abs().max() <= 1.0
+    assert action[~own].std() > 0.3
+    begins = (own[:-1] & ~own[1:]).sum()
+    assert float((~own).sum() / begins) == pytest.approx(Disturbance.STEPS, rel=0.15)
+    again, _ = roll()
+    assert torch.equal(action, again)
+
+
+def test_nobody_is_led_astray_unless_asked_for():
+    action, own = Disturbance(50, 0.0, torch.Generator().manual_seed(1))(torch.full((50, 3), 0.5))
+    assert own.all() and (action == 0.5).all()

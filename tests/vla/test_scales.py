@@ -110,7 +110,7 @@ def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
     model.freeze_tower()
     images = torch.randint(0, 256, (2, 1, 4, 3, *model.config.image_size), dtype=torch.uint8)
     goals = torch.tensor([[[5.0, 0.0]], [[-3.0, 1.0]]])
-    batch = processor(images=images, goals=goals)
+    batch = {**processor(images=images, goals=goals), "commands": torch.zeros(2, 1, 3)}
     labels = torch.tensor([[[1.0, 0.0, 0.0]], [[-0.5, 0.0, 1.0]]])
     trained = [p for n, p in model.named_parameters() if not n.startswith(("vision_tower", "language_model"))]
     optimizer = torch.optim.AdamW(trained, 1e-3)
@@ -127,4 +127,5 @@ def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
         part.save_pretrained(tmp_path)
     again, reader = load_student(tmp_path)
     with torch.inference_mode():
-        assert torch.equal(again(**reader(images=images, goals=goals)).velocity, model(**batch).velocity)
+        said = {**reader(images=images, goals=goals), "commands": batch["commands"]}
+        assert torch.equal(again(**said).velocity, model(**batch).velocity)

@@ -49,6 +49,7 @@ class Collector:
         *,
         student: Policy | None = None,
         mixing: float = 0.2,
+        disturbance: float = 0.0,
         round_index: int = 0,
         pixels: bool = False,
         keep: Callable[[Demo], bool] = lambda demo: True,
@@ -61,6 +62,7 @@ class Collector:
             steps: Control steps of every env.
             student: Who drives; the experts if None.
             mixing: Chance that a step is the expert's although a student drives.
+            disturbance: Share of the steps at which an expert that drives is led astray; see :class:`Disturbance`.
             round_index: Number of this rollout within the run: layouts and draws are others in every round.
             pixels: Whether to record the colour views as well, as JPEGs.
             keep: Which episodes to keep.
@@ -87,11 +89,13 @@ class Collector:
                     if hasattr(policy, "reset"):
                         policy.reset(env)
                 layouts = world.scene.seed.clone()
+                astray = Disturbance(count, disturbance, draws)
                 for step in range(1, steps + 1):
                     obs = TensorDict(obs, batch_size=count)
                     expert = self._label(obs, family)
-                    action, by_expert = expert, torch.ones(count, dtype=torch.bool, device=env.device)
-                    if student is not None:
+                    if student is None:
+                        action, by_expert = astray(expert)
+                    else:
                         by_expert = torch.rand(count, generator=draws, device=env.device) < mixing
                         action = torch.where(by_expert[:, None], expert, student(obs))
                     position, orientation = world.base_pose
@@ -156,6 +160,41 @@ class Collector:
             if keep(demo):
                 demos.append(demo)
         return demos
+
+
+class Disturbance:
+    """Leads experts astray for some steps at a time, so that a student sees what they do about it.
+
+    What is executed then differs from what the expert says, as in DART (Laskey et al., arXiv 1703.09327): an imitator
+    learns neither that the expert is never off its course nor that the last command is the next one.
+    """
+
+    STEPS = 4
+    """Mean length of a disturbance."""
+    SIZE = 0.6
+    """Standard deviation of what is added to the actions; they lie in [-1, 1]."""
+
+    def __init__(self, count: int, share: float, draws: torch.Generator):
+        """Takes the number of robots and the share of their steps that are disturbed.
+
+        Raises:
+            ValueError: If the share is not in [0, 1).
+        """
+        if not 0.0 <= share < 1.0:
+            raise ValueError(f"disturbance is {share}; it must lie in [0, 1).")
+        self._begin, self._end = share / (self.STEPS * (1.0 - share)), 1.0 / self.STEPS
+        self._draws, self._is_on = draws, torch.zeros(count, dtype=torch.bool, device=draws.device)
+        self._push = torch.zeros(count, 3, device=draws.device)
+
+    def __call__(self, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is executed instead of actions [E, 3], and whether those were left as they are, shape [E]."""
+        dice = torch.rand(len(action), generator=self._draws, device=action.device)
+        begins = ~self._is_on & (dice < self._begin)
+        fresh = self.SIZE * torch.randn(action.shape, generator=self._draws, device=action.device)
+        self._push = torch.where(begins[:, None], fresh, self._push)
+        self._is_on = begins | (self._is_on & (dice >= self._end))
+        astray = torch.where(self._is_on[:, None], action + self._push, action)
+        return astray.clamp(-1.0, 1.0), ~self._is_on
 
 
 class _Trail:

@@ -24,6 +24,8 @@ class DistillCfg:
     """Robots of each capability that are rolled out at a time; 64 in the paper."""
     demo_steps: int = 25_000
     """Least control steps of successful expert episodes of each capability, for stage 1."""
+    disturbance: float = 0.2
+    """Share of the demonstrations' steps at which the expert is led astray for a moment; labels are its own."""
     iterations: int = 4
     """Iterations of stage 2; 4 in the paper."""
     rollout_steps: int = 150
@@ -60,6 +62,8 @@ class DistillCfg:
             raise ValueError(f"DistillCfg.iterations is {self.iterations}; it must be 0 or more.")
         if self.balance not in ("on", "off"):
             raise ValueError(f"DistillCfg.balance is {self.balance!r}; it must be on or off.")
+        if not 0.0 <= self.disturbance < 1.0:
+            raise ValueError(f"DistillCfg.disturbance is {self.disturbance}; it must lie in [0, 1).")
         for name in ("mixing", "demo_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must lie in [0, 1].")
