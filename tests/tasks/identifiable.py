@@ -47,6 +47,7 @@ def _views(demo) -> bool:
 def main() -> None:
     cfg, _ = task_config("Distill")
     cfg.sim.device, cfg.scene.num_envs, cfg.seed = "cpu", 12, 0
+    cfg.rgb_views = (32, 16)
     with running_env("Distill", cfg) as env:
         names = families_of(cfg)
         experts = {name: Numbered(i + 1) for i, name in enumerate(names)}
