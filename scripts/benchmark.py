@@ -95,8 +95,7 @@ def student_benchmark(args: argparse.Namespace) -> None:
     """Drives one robot on one core with a cached history, and learns with all of them.
 
     Learning goes with a frozen tower from cached features, ours and as transformers would do it, and end to end from
-    chunks of frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of. The student is
-    drawn, not trained: that makes no difference to the speed.
+    chunks of frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of; weights are drawn.
     """
     check(args, "--rounds")
 
@@ -134,7 +133,7 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
 def finish(result: dict, path: Path | None, show: Callable[[dict], None]) -> None:
     """Writes and prints what was measured."""
-    from mmnav.evaluate import write_atomically
+    from mmnav.files import write_atomically
 
     if path:
         write_atomically(path, json.dumps(result, indent=2) + "\n")

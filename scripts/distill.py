@@ -22,7 +22,7 @@ ROOT = Path(_checkout.__file__).resolve().parents[1]
 
 def main() -> None:
     """Checks the words, makes the student and the robots, runs, writes the report."""
-    from mmnav.distill.loop import check_run
+    from mmnav.distill.loop import read_run
     from mmnav.distill.settings import parse_words, save_settings
     from mmnav.vla import make_student
     from mmnav_tasks import launch
@@ -31,7 +31,7 @@ def main() -> None:
     device = launch.device_name(words.device)
     out = words.out or Path("logs") / "distill" / f"{words.scale}_seed{words.run.seed}"
     launch.writable_folder("--out", out, free_bytes=2 * 10**9)
-    check_run(words.run, out)
+    read_run(words.run, out)  # complains before anything slow starts
     try:
         changes = {name: json.loads(value) for name, value in words.student.items()}
     except json.JSONDecodeError as error:

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class UserError(Exception):
@@ -33,6 +34,24 @@ def choose[T](what: str, name: str, choices: Mapping[str, T]) -> T:
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], 1)
     hint = next((f" Did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
     raise UserError(f"unknown {what} {name!r}; there are {', '.join(choices)}.{hint}")
+
+
+def check_fields(cfg: object, fits: Callable[[Any], bool], must: str, *names: str) -> None:
+    """Checks some fields of a configuration.
+
+    Args:
+        cfg: It.
+        fits: Whether a value is right.
+        must: What a value must do, for the message: "be positive".
+        *names: The fields.
+
+    Raises:
+        ValueError: If a value does not fit; the message names the field and the value.
+    """
+    for name in names:
+        value = getattr(cfg, name)
+        if not fits(value):
+            raise ValueError(f"{type(cfg).__name__}.{name} is {value!r}; it must {must}.")
 
 
 def check_folder(flag: str, path: Path) -> None:

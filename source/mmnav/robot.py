@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+VIEWS = ("front", "right", "back", "left")
+"""The views F, R, B, L in their order everywhere (arXiv 2510.03142, figure of the pipeline)."""
+
 
 @dataclass(frozen=True)
 class RobotCfg:

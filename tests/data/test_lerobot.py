@@ -10,8 +10,9 @@ import pytest
 import torch
 from drives import drive
 
-from mmnav.data.lerobot import TASKS, VIEWS, check_export, dataset_features, export_lerobot, frame_rate
+from mmnav.data.lerobot import TASKS, check_export, dataset_features, export_lerobot, frame_rate
 from mmnav.errors import UserError
+from mmnav.robot import VIEWS
 from mmnav.scenes import SCENES
 
 needs_lerobot = pytest.mark.skipif(importlib.util.find_spec("lerobot") is None, reason="lerobot is not installed")

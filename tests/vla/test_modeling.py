@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmnav.vla import MMNavConfig, load_student, make_student
+from mmnav.vla.modeling_mmnav import pool_features
 
 pytestmark = pytest.mark.unit
 
@@ -95,7 +96,7 @@ def test_features_and_windows_give_what_pixels_give(student):
         prompt = {name: chunk[name] for name in ("input_ids", "attention_mask", "commands")}
         torch.testing.assert_close(model(**prompt, features=features).velocity, whole, rtol=0.0, atol=1e-6)
         ago = torch.tensor(model.config.history)
-        window = {"current": features[:, -1], "history": model.remember(features[:, 11 - ago])}
+        window = {"current": features[:, -1], "history": pool_features(features[:, 11 - ago], model.config)}
         window["history_mask"] = torch.ones(2, len(ago), dtype=torch.bool)
         torch.testing.assert_close(model(**prompt, **window).velocity, whole, rtol=0.0, atol=1e-6)
 
@@ -204,3 +205,11 @@ def test_one_batch_can_be_learned_by_heart():
 def test_a_configuration_that_cannot_be_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         MMNavConfig(**{field: value})
+
+
+def test_pooling_means_squares_of_cells(student):
+    config = student[0].config
+    grid = torch.randn(3, 5, *config.current_grid)
+    wanted = torch.nn.functional.adaptive_avg_pool2d(grid, tuple(config.history_grid))
+    pooled = pool_features(grid.flatten(2).transpose(1, 2), config)
+    torch.testing.assert_close(pooled, wanted.flatten(2).transpose(1, 2))

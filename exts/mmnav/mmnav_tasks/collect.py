@@ -89,26 +89,15 @@ class Collector:
                     if hasattr(policy, "reset"):
                         policy.reset(env)
                 layouts = world.scene.seed.clone()
-                astray = Disturbance(count, disturbance, draws)
+                if student is None:
+                    drive = Disturbance(count, disturbance, draws)
+                else:
+                    drive = _Mixture(student, mixing, draws)
                 for step in range(1, steps + 1):
                     obs = TensorDict(obs, batch_size=count)
                     expert = self._label(obs, family)
-                    if student is None:
-                        action, by_expert = astray(expert)
-                    else:
-                        by_expert = torch.rand(count, generator=draws, device=env.device) < mixing
-                        action = torch.where(by_expert[:, None], expert, student(obs))
-                    position, orientation = world.base_pose
-                    noted = {
-                        "root_pose": torch.cat([position, orientation], -1),
-                        "velocity": env.action_manager.get_term("velocity").velocity,
-                        "goal": world.goal_offset,
-                        "time": world.time,
-                        "expert_action": to_velocity(expert),
-                        "action": to_velocity(action.clamp(-1.0, 1.0)),
-                        "by_expert": by_expert,
-                    }
-                    noted = {name: value.cpu().numpy().copy() for name, value in noted.items()}
+                    action, by_expert = drive(expert, obs)
+                    noted = self._note(expert, action, by_expert)
                     if pixels:
                         noted["pixels"] = [encode_pixels(views) for views in obs["rgb"]]
                     obs, reward, terminated, truncated, _ = env.step(action)
@@ -127,6 +116,20 @@ class Collector:
         finally:
             world.layouts = before
         return demos
+
+    def _note(self, expert: torch.Tensor, action: torch.Tensor, by_expert: torch.Tensor) -> dict[str, np.ndarray]:
+        """What a step's record holds of the time before it is made."""
+        world = self._env.world
+        noted = {
+            "root_pose": torch.cat(world.base_pose, -1),
+            "velocity": self._env.action_manager.get_term("velocity").velocity,
+            "goal": world.goal_offset,
+            "time": world.time,
+            "expert_action": to_velocity(expert),
+            "action": to_velocity(action.clamp(-1.0, 1.0)),
+            "by_expert": by_expert,
+        }
+        return {name: value.cpu().numpy().copy() for name, value in noted.items()}
 
     def _label(self, obs: TensorDict, family: torch.Tensor) -> torch.Tensor:
         """What each env's expert would do, shape [E, 3]."""
@@ -186,8 +189,8 @@ class Disturbance:
         self._draws, self._is_on = draws, torch.zeros(count, dtype=torch.bool, device=draws.device)
         self._push = torch.zeros(count, 3, device=draws.device)
 
-    def __call__(self, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is executed instead of actions [E, 3], and whether those were left as they are, shape [E]."""
+    def __call__(self, action: torch.Tensor, obs: TensorDict | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is executed instead of actions [E, 3], whatever is seen, and whether those stayed as they are [E]."""
         dice = torch.rand(len(action), generator=self._draws, device=action.device)
         begins = ~self._is_on & (dice < self._begin)
         fresh = self.SIZE * torch.randn(action.shape, generator=self._draws, device=action.device)
@@ -195,6 +198,18 @@ class Disturbance:
         self._is_on = begins | (self._is_on & (dice >= self._end))
         astray = torch.where(self._is_on[:, None], action + self._push, action)
         return astray.clamp(-1.0, 1.0), ~self._is_on
+
+
+class _Mixture:
+    """A student drives, but for some steps."""
+
+    def __init__(self, student: Policy, mixing: float, draws: torch.Generator):
+        self._student, self._mixing, self._draws = student, mixing, draws
+
+    def __call__(self, expert: torch.Tensor, obs: TensorDict) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions, shape [E, 3], and whether they are the expert's, shape [E]."""
+        by_expert = torch.rand(len(expert), generator=self._draws, device=expert.device) < self._mixing
+        return torch.where(by_expert[:, None], expert, self._student(obs)), by_expert
 
 
 class _Trail:

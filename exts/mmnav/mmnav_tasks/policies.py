@@ -92,7 +92,7 @@ class ExpertPolicy:
 
 
 class StudentPolicy:
-    """A distilled student: it sees the colour views and reads its goal from a prompt, and nothing else."""
+    """A distilled student: it sees the colour views, reads its goal from a prompt, and knows its last command."""
 
     sees_colour = True
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from ..robot import VIEWS
 from .demo import Demo
 
 TASKS = {
@@ -17,10 +18,6 @@ TASKS = {
     "Mixed": "Go to the goal through clutter and narrow gaps, and avoid what moves",
 }
 """What is asked for, by scene family; where the goal is changes with every step and is in the state."""
-
-
-VIEWS = ("front", "right", "back", "left")
-"""Names of the views, in the order of the rig's cameras."""
 
 
 def dataset_features(width: int, height: int) -> dict[str, dict]:

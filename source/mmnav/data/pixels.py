@@ -10,12 +10,11 @@ from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from ..evaluate.video import Recording
 from ..rig import fisheye_rig, random_day
+from ..robot import VIEWS
 from ..scenes import advance
 from ..scenes.builder import draw_paint
-from ..scenes.draws import Draws
-from ..vla.configuration_mmnav import VIEWS
 from .demo import Demo
-from .replay import Frames, Replay
+from .replay import Frames, Replay, look_seeds
 
 QUALITY = 90
 """Of the JPEGs: at 64 x 64 px, rendered views are off by about two grey levels of 255 on average."""
@@ -98,7 +97,7 @@ def render_episodes(demos: Sequence[Demo], size: tuple[int, int], seed: int = 0)
     """
     frames = Frames(demos)
     replay = Replay(fisheye_rig(*size, samples=2), random_day(), _BATCH)
-    looks = torch.from_numpy(_looks(np.arange(len(demos)), seed))
+    looks = look_seeds(np.arange(len(demos)), seed)
     for first in range(0, len(frames), _BATCH):
         steps = (first + torch.arange(_BATCH)).clamp(max=len(frames) - 1)
         rgb = replay.render(frames, steps, looks[frames.demo[steps]]).rgb
@@ -116,10 +115,11 @@ def record_again(demo: Demo, title: str, seed: int = 0, size: tuple[int, int] = 
     """
     frames, steps = Frames([demo]), torch.arange(len(demo))
     replay = Replay(fisheye_rig(*size, samples=2), random_day(), len(demo))
-    looks = _looks(np.zeros(len(demo), int), seed)
-    images = replay.render(frames, steps, torch.from_numpy(looks))
+    looks = look_seeds(np.zeros(len(demo), int), seed)
+    images = replay.render(frames, steps, looks)
     scenes = frames.scenes[frames.demo]
-    scenes.color = torch.from_numpy(draw_paint(looks, scenes.geom_count)[0]).float()  # the map's, as in the views
+    color, _ = draw_paint(looks.numpy(), scenes.geom_count)
+    scenes.color = torch.from_numpy(color).float()  # the map's, as in the views
     place, speed = torch.empty_like(scenes.position), torch.empty_like(scenes.position)
     advance(scenes, frames.arrays["time"], place, speed)
     x, y, z, w = demo.root_pose[:, 3:].T
@@ -134,8 +134,3 @@ def record_again(demo: Demo, title: str, seed: int = 0, size: tuple[int, int] = 
         step=demo.step,
         rgb=images.rgb.numpy(),
     )
-
-
-def _looks(numbers: np.ndarray, seed: int) -> np.ndarray:
-    """Seeds of looks."""
-    return Draws(numbers + seed * 2**40, "replay").integers(0, 2**48)

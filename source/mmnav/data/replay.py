@@ -13,6 +13,7 @@ import torch
 from ..rig import Images, LookCfg, Rig, RigCfg, fisheye_rig
 from ..scenes import SceneBatch, advance, from_record, generate
 from ..scenes.builder import draw_paint
+from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig
 from .demo import Demo
 
@@ -22,6 +23,11 @@ def student_rig(config: MMNavConfig) -> RigCfg:
     (height, width), (down, across) = config.image_size, config.field_of_view
     rig = fisheye_rig(width, height, across, down, config.samples)
     return replace(rig, cameras=rig.cameras[: config.view_count])
+
+
+def look_seeds(numbers: np.ndarray, seed: int) -> torch.Tensor:
+    """Seeds of looks that no two numbers of a run share, shape [B]."""
+    return torch.from_numpy(numbered_draws(numbers, seed, "replayed").integers(0, 2**48))
 
 
 class Viewer(Protocol):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..progress import progress_bar
 
 _SECONDS_BETWEEN_LINES = 60.0
 
@@ -38,18 +39,7 @@ class Display:
     def bar(self, name: str, total: int) -> Iterator[Bar]:
         """A bar for a part of ``total`` units; in a log a line a minute and one at the end."""
         live = self._console.is_terminal and not self._console.quiet
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(),
-            TextColumn("<"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not live,
-        )
+        progress = progress_bar(self._console, live=live, transient=True)
         row = progress.add_task(name, total=total, status="")
         told, done = time.perf_counter(), [0, ""]
 

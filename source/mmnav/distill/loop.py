@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
 from ..data.pixels import StoredPixels
-from ..data.replay import Viewer
+from ..data.replay import Viewer, look_seeds
 from ..errors import UserError
-from ..evaluate import Episode, summarize, write_atomically
+from ..evaluate import Episode, summarize
+from ..files import fresh_folder, replace_folder, write_atomically
 from ..rig import random_day
 from ..vla import MMNavConfig, MMNavForAction, MMNavProcessor, load_student, save_student
 from .balance import gap, shares
 from .display import Display
 from .pretrain import DepthPretraining, PromptReading
-from .samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples, look_seeds
+from .samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
 from .trainer import Samples, Trainer, TrainerCfg
 
@@ -60,23 +63,27 @@ class Simulator(Protocol):
         ...
 
 
-def check_run(cfg: DistillCfg, folder: Path) -> None:
-    """Checks that a folder holds no run, or one that this configuration can go on with: only more iterations are new.
+def read_run(cfg: DistillCfg, folder: Path) -> dict | None:
+    """The results of the run that a folder holds, which this configuration can go on with; None if it holds none.
+
+    Only the number of iterations may be another.
 
     Raises:
         UserError: If it holds a run of another configuration, or ``results.json`` cannot be read.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
-        return
+        return None
     try:
-        theirs = json.loads(path.read_text())["cfg"]
+        results = json.loads(path.read_text())
+        theirs = results["cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); name another --out.") from error
     ours = json.loads(json.dumps(asdict(cfg)))
     changed = [name for name, value in ours.items() if name != "iterations" and theirs.get(name) != value]
     if changed:
         raise UserError(f"{path} is a run with another {', '.join(changed)}; name another --out.")
+    return results
 
 
 def _describe(config: MMNavConfig) -> dict:
@@ -140,10 +147,10 @@ class Distillation:
             "experts": {},
             "stages": [],
         }
-        if self._path.is_file():
-            check_run(cfg, self.folder)
+        before = read_run(cfg, self.folder)
+        if before is not None:
             kept = {name: self.results[name] for name in ("cfg", "command")}
-            before, ours = json.loads(self._path.read_text()), self.results["student"]
+            ours = self.results["student"]
             changed = [name for name, value in ours.items() if before["student"][name] != value]
             if changed:
                 raise UserError(f"{self._path} is a run of a student with another {', '.join(changed)}.")
@@ -178,29 +185,18 @@ class Distillation:
 
     def _demonstrations(self) -> list[Demo]:
         """Successful episodes of the experts, an equal share of steps of each capability."""
-        folder = self.folder / "episodes" / "stage 1"
-        marker = folder / "complete"
-        if not marker.is_file():
-            if self._accelerator.is_main_process:
-                shutil.rmtree(folder, ignore_errors=True)
-            self._accelerator.wait_for_everyone()
-            self._record_experts(folder)
-            self._accelerator.wait_for_everyone()
-            if self._accelerator.is_main_process:
-                marker.touch()
         kept, recorded = [], dict.fromkeys(self.families, 0)
-        for demo in read_demos(folder, self.cfg.pixels == "stored"):
+        for demo in self._recorded("stage 1", self._record_experts):
             if recorded[demo.family] < self.cfg.demo_steps:
                 recorded[demo.family] += len(demo)
                 kept.append(demo)
         return kept
 
-    def _record_experts(self, folder: Path) -> None:
+    def _record_experts(self, writer: ShardWriter) -> None:
         """Lets the experts drive until there is enough of each capability."""
         cfg, missing = self.cfg, dict.fromkeys(self.families, self.cfg.demo_steps)
-        writer = self._writer(folder)
         round_index = 0
-        with self._display.bar("experts drive", cfg.demo_steps * len(missing)) as bar, writer:
+        with self._display.bar("experts drive", cfg.demo_steps * len(missing)) as bar:
             while any(steps > 0 for steps in missing.values()):
                 wanted = [max(missing[name], 0.02 * cfg.demo_steps) for name in self.families]
                 total = sum(wanted)
@@ -250,7 +246,8 @@ class Distillation:
         part = done["shares"] if done else dict(choose())
         began = time.perf_counter()
         if iteration:
-            self._frames.extend(self._student_drives(name, part, iteration))
+            record = partial(self._record_student, name=name, part=part, iteration=iteration)
+            self._frames.extend(list(self._recorded(name, record)))
         if done:
             self._load_student(folder)
             return
@@ -278,34 +275,39 @@ class Distillation:
         told = ", ".join(f"{k} {100 * row['SR']:.1f} %" for k, row in rows.items())
         self._display.say(f"[bold]{name}[/]: success {told}")
 
-    def _student_drives(self, name: str, part: Mapping[str, float], iteration: int) -> list[Demo]:
-        """The student's rollouts of an iteration, labelled by the experts."""
-        folder = self.folder / "episodes" / name
-        if not (folder / "complete").is_file():
-            self._accelerator.wait_for_everyone()
-            if self._accelerator.is_main_process:
+    def _record_student(self, writer: ShardWriter, name: str, part: Mapping[str, float], iteration: int) -> None:
+        """Lets the student drive for an iteration; the experts label what happens to it."""
+        self.model.eval()
+        with self._display.bar(f"{name}: the student drives", self.cfg.rollout_steps) as bar:
+            demos = self._simulator.collect(
+                list(part.values()),
+                self.cfg.rollout_steps,
+                student=(self.model, self.processor),
+                mixing=self.cfg.mixing,
+                disturbance=0.0,
+                round_index=1000 + iteration,
+                pixels=self.cfg.pixels == "stored",
+                on_step=bar.to,
+            )
+        for demo in demos:
+            writer.write(demo)
+
+    def _recorded(self, name: str, record: Callable[[ShardWriter], None]) -> Iterator[Demo]:
+        """A stage's episodes, recorded unless they were before; what an interrupted recording left is removed."""
+        folder, accelerator = self.folder / "episodes" / name, self._accelerator
+        complete = (folder / "complete").is_file()
+        accelerator.wait_for_everyone()
+        if not complete:
+            if accelerator.is_main_process:
                 shutil.rmtree(folder, ignore_errors=True)
-            self._accelerator.wait_for_everyone()
-            self.model.eval()
-            with self._display.bar(f"{name}: the student drives", self.cfg.rollout_steps) as bar:
-                demos = self._simulator.collect(
-                    list(part.values()),
-                    self.cfg.rollout_steps,
-                    student=(self.model, self.processor),
-                    mixing=self.cfg.mixing,
-                    disturbance=0.0,
-                    round_index=1000 + iteration,
-                    pixels=self.cfg.pixels == "stored",
-                    on_step=bar.to,
-                )
-            with self._writer(folder) as writer:
-                for demo in demos:
-                    writer.write(demo)
-            self._accelerator.wait_for_everyone()
-            if self._accelerator.is_main_process:
+            accelerator.wait_for_everyone()
+            args = {"env_name": "Mmnav-Distill", "versions": self.results["versions"]}
+            with ShardWriter(folder, args, seed=self.cfg.seed, rank=accelerator.process_index) as writer:
+                record(writer)
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
                 (folder / "complete").touch()
-        self._accelerator.wait_for_everyone()
-        return list(read_demos(folder, self.cfg.pixels == "stored"))
+        return read_demos(folder, self.cfg.pixels == "stored")
 
     def _shares(self) -> dict[str, float]:
         """The capabilities' shares by the gaps that the last stage left."""
@@ -336,7 +338,7 @@ class Distillation:
         tokens = config.current_grid[0] * config.current_grid[1]
         parts = [] if self._features is None else [self._features]
         viewer = self._viewer(_ENCODED_AT_A_TIME)
-        looks = look_seeds(torch.arange(len(frames.families)).numpy(), self.cfg.seed)
+        looks = look_seeds(np.arange(len(frames.families)), self.cfg.seed)
         self.model.eval()
         width = self.model.projector[0].normalized_shape[0]
         fresh = torch.empty(len(frames) - first, config.view_count, tokens, width, dtype=torch.bfloat16)
@@ -367,10 +369,6 @@ class Distillation:
             episodes = self._simulator.evaluate(student, self.cfg.episodes, bar.to)
         return {family: summarize(list_) for family, list_ in episodes.items()}
 
-    def _writer(self, folder: Path) -> ShardWriter:
-        args = {"env_name": "Mmnav-Distill", "versions": self.results["versions"]}
-        return ShardWriter(folder, args, seed=self.cfg.seed, rank=self._accelerator.process_index)
-
     def _equal(self) -> list[float]:
         return [1 / len(self.families)] * len(self.families)
 
@@ -393,11 +391,9 @@ class Distillation:
         self.results["best"] = best["name"]
         self._keep()
         if self._accelerator.is_main_process:
-            target, part = self.folder / "students" / "best", self.folder / "students" / ".best"
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(self.folder / "students" / best["name"], part)
-            shutil.rmtree(target, ignore_errors=True)
-            part.rename(target)
+            target = self.folder / "students" / "best"
+            shutil.copytree(self.folder / "students" / best["name"], fresh_folder(target), dirs_exist_ok=True)
+            replace_folder(target)
 
     def _keep(self) -> None:
         """Writes ``results.json``."""

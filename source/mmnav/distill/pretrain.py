@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 from ..vla import MMNavForAction
+from ..vla.modeling_mmnav import feature_dim
 
 _CELL = (4, 8)
 """Rows and columns of depths that every visual token tells of."""
@@ -24,8 +25,6 @@ class DepthPretraining(nn.Module):
     def __init__(self, model: MMNavForAction):
         """Takes the model's tower."""
         super().__init__()
-        from ..vla.modeling_mmnav import feature_dim
-
         self.model, self.grid = model, tuple(model.config.current_grid)
         self.head = nn.Linear(feature_dim(model.config), _CELL[0] * _CELL[1])
 

@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 
 from ..errors import UserError, run_main
-from ..evaluate import write_atomically
 from ..evaluate.video import Recording, write_video
+from ..files import write_atomically
 from ..rig import DEPTH_RIG
 from .balance import FLOOR
 from .figures import MOST_MAPS, draw_proportion, draw_success, draw_trajectories, gaps_of, scenes_of

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from ..data import Frames, Replay
-from ..data.replay import Viewer
+from ..data.replay import Viewer, look_seeds
 from ..rig import LookCfg, RigCfg
-from ..scenes.draws import Draws
+from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
+from ..vla.modeling_mmnav import pool_features
 
 
 class StepDraw:
@@ -55,18 +56,13 @@ class StepDraw:
 
     def __call__(self, numbers: np.ndarray) -> torch.Tensor:
         """Indices of the steps that samples of these numbers are, shape [B]."""
-        draws = Draws(numbers + self._seed * 2**40, "steps")
+        draws = numbered_draws(numbers, self._seed, "steps")
         # rounding must not lead to a part without a share
         last = np.searchsorted(self._ends, self._ends[-1])
         part = np.minimum(np.searchsorted(self._ends, draws.uniform(0.0, 1.0), side="right"), last)
         place = draws.uniform(0.0, 1.0)
         steps = [int(self._steps[i][int(p * len(self._steps[i]))]) for i, p in zip(part, place, strict=True)]
         return torch.tensor(steps)
-
-
-def look_seeds(numbers: np.ndarray, seed: int) -> torch.Tensor:
-    """Seeds of looks that no two samples share, shape [B]."""
-    return torch.from_numpy(Draws(numbers + seed * 2**40, "replayed").integers(0, 2**48))
 
 
 class DepthSamples:
@@ -83,7 +79,7 @@ class DepthSamples:
         """Returns ``pixel_values`` [B, V, 3, H, W] and ``depth`` [m], shape [B, V, H, W]."""
         if self._replay is None or self._replay.batch != len(numbers):
             self._replay = Replay(self._rig, self._look, len(numbers))
-        draws = Draws(numbers + self._seed * 2**40, "disturb")
+        draws = numbered_draws(numbers, self._seed, "disturb")
         offset, turn = draws.uniform(-0.3, 0.3, 2), draws.uniform(-np.pi, np.pi)
         images = self._replay.render(
             self._frames, self._draw(numbers), look_seeds(numbers, self._seed), disturb=(offset, turn)
@@ -100,7 +96,7 @@ class PromptSamples:
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns ``input_ids`` and ``attention_mask`` [B, S], and ``goal`` [m], shape [B, 2]."""
-        draws = Draws(numbers + self._seed * 2**40, "prompts")
+        draws = numbered_draws(numbers, self._seed, "prompts")
         radius, angle = self._farthest * draws.uniform(0.0, 1.0), draws.uniform(-np.pi, np.pi)
         goal = torch.from_numpy(radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).float()
         return {**self._processor(goals=goal), "goal": goal}
@@ -135,7 +131,7 @@ class WindowSamples:
         return {
             **prompt,
             "current": self._features[steps],
-            "history": pool_features(history, self._config),
+            "history": pool_features(history.float(), self._config),
             "history_mask": there,
             "commands": self._frames.command(steps)[:, None],
             "labels": self._frames.arrays["expert_action"][steps][:, None],
@@ -195,10 +191,3 @@ def _episode_end(frames: Frames, steps: torch.Tensor) -> torch.Tensor:
     """Last step of the episodes that steps belong to."""
     following = torch.searchsorted(frames.demo, frames.demo[steps], right=True)
     return following - 1
-
-
-def pool_features(features: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
-    """Pools features from the current grid to the history's: [..., 16, F] to [..., 4, F]."""
-    rows, columns = (a // b for a, b in zip(config.current_grid, config.history_grid, strict=True))
-    square = features.unflatten(-2, (config.history_grid[0], rows, config.history_grid[1], columns))
-    return square.float().mean((-4, -2)).flatten(-3, -2)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 import yaml
 
-from ..errors import UserError, choose
+from ..errors import UserError, check_fields, choose
 from ..vla import SCALES
 from .trainer import TrainerCfg
 
@@ -55,18 +55,13 @@ class DistillCfg:
 
     def __post_init__(self) -> None:
         """Raises ValueError if a number is impossible; the message names the field and the value."""
-        for name in ("robots", "demo_steps", "rollout_steps", "episodes", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.iterations < 0:
-            raise ValueError(f"DistillCfg.iterations is {self.iterations}; it must be 0 or more.")
-        if self.balance not in ("on", "off"):
-            raise ValueError(f"DistillCfg.balance is {self.balance!r}; it must be on or off.")
-        if not 0.0 <= self.disturbance < 1.0:
-            raise ValueError(f"DistillCfg.disturbance is {self.disturbance}; it must lie in [0, 1).")
-        for name in ("mixing", "demo_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"DistillCfg.{name} is {getattr(self, name)}; it must lie in [0, 1].")
+        counts = ("robots", "demo_steps", "rollout_steps", "episodes", "chunk")
+        check_fields(self, lambda value: value >= 1, "be at least 1", *counts)
+        check_fields(self, lambda value: value >= 0, "be 0 or more", "iterations")
+        check_fields(self, lambda value: 0.0 <= value < 1.0, "lie in [0, 1)", "disturbance")
+        check_fields(self, lambda value: 0.0 <= value <= 1.0, "lie in [0, 1]", "mixing", "demo_share")
+        check_fields(self, ("on", "off").__contains__, "be on or off", "balance")
+        check_fields(self, ("rendered", "stored").__contains__, "be rendered or stored", "pixels")
 
 
 @dataclass

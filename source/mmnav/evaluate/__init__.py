@@ -1,7 +1,7 @@
 """Evaluation: episodes, metrics with intervals, tables and files."""
 
 from .metrics import OUTCOMES, SUCCESS_RADIUS, Episode, as_record, summarize, wilson_interval
-from .report import results_table, write_atomically, write_results
+from .report import results_table, write_results
 
 __all__ = [
     "OUTCOMES",
@@ -11,6 +11,5 @@ __all__ = [
     "results_table",
     "summarize",
     "wilson_interval",
-    "write_atomically",
     "write_results",
 ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from rich.table import Table
+
+from ..files import write_atomically
 
 
 def results_table(rows: list[dict], title: str | None = None) -> Table:
@@ -29,17 +29,6 @@ def results_table(rows: list[dict], title: str | None = None) -> Table:
             f"{row['clearance']:.2f}",
         )
     return table
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file that is complete or not there: to a temporary name, flushed to disk, then renamed."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
 
 
 def write_results(folder: Path, rows: list[dict], records: list[dict]) -> None:

@@ -13,10 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
+from ..robot import VIEWS
 from ..scenes import SceneBatch
 from ..scenes.picture import draw_robot, draw_scene
-
-VIEWS = ("front", "right", "back", "left")
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import check_fields
 from ..robot import ROBOT
 from ..scenes.draws import Draws
 
@@ -165,12 +166,9 @@ class JitterCfg:
         Raises:
             ValueError: If one is impossible; the message names the field and the value.
         """
-        for name in ("position", "rotation", "focal", "center"):
-            value = getattr(self, name)
-            if not 0.0 <= value < 0.5:
-                raise ValueError(f"JitterCfg.{name} is {value}; it must lie in [0, 0.5).")
-        if not 1 <= self.lenses <= 256:
-            raise ValueError(f"JitterCfg.lenses is {self.lenses}; it must lie between 1 and 256.")
+        sizes = ("position", "rotation", "focal", "center")
+        check_fields(self, lambda value: 0.0 <= value < 0.5, "lie in [0, 0.5)", *sizes)
+        check_fields(self, lambda value: 1 <= value <= 256, "lie between 1 and 256", "lenses")
 
 
 @dataclass(frozen=True)

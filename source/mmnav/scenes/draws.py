@@ -14,6 +14,17 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
+def numbered_draws(numbers: np.ndarray, seed: int, stream: str) -> Draws:
+    """Random numbers of a run's numbered samples: they depend on the run's seed and on a sample's number alone.
+
+    Args:
+        numbers: The samples' numbers, below 2**40, shape [E].
+        seed: The run's.
+        stream: Name of the purpose.
+    """
+    return Draws(numbers + seed * 2**40, stream)
+
+
 class Draws:
     """A SplitMix64 stream for each of E seeds, drawn from in lockstep.
 

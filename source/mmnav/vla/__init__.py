@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
-from .configuration_mmnav import VIEWS, MMNavConfig
+from .configuration_mmnav import MMNavConfig
 from .modeling_mmnav import MMNavForAction, MMNavOutput, VisualMemory
 from .processing_mmnav import PROMPT, MMNavProcessor
 from .scales import SCALES, load_student, make_student, save_student
@@ -16,7 +16,6 @@ AutoProcessor.register(MMNavConfig, MMNavProcessor, exist_ok=True)
 __all__ = [
     "PROMPT",
     "SCALES",
-    "VIEWS",
     "MMNavConfig",
     "MMNavForAction",
     "MMNavOutput",

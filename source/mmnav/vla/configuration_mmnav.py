@@ -7,8 +7,7 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto import CONFIG_MAPPING
 
-VIEWS = ("front", "right", "back", "left")
-"""The views F, R, B, L in their order everywhere (arXiv 2510.03142, figure of the pipeline)."""
+from ..robot import VIEWS
 
 
 @strict
@@ -38,7 +37,7 @@ class MMNavConfig(PreTrainedConfig):
     history_grid: list[int] | tuple[int, ...] = (2, 2)
     """Rows and columns of tokens of each view of a history frame: 4 tokens in the paper."""
     view_count: int = len(VIEWS)
-    """Views, in the order of :data:`VIEWS`; 1 is a student that sees what is in front only."""
+    """Views, in the order of :data:`mmnav.robot.VIEWS`; 1 is a student that sees what is in front only."""
     head_hidden: int = 256
     """Width of the velocity head's hidden layer."""
     command_input: bool = False
@@ -63,6 +62,10 @@ class MMNavConfig(PreTrainedConfig):
                 raise ValueError(f"MMNavConfig.{name} is {value}; it must be two positive numbers (down, across).")
         if any(a <= b for a, b in zip(self.history[:-1], self.history[1:], strict=True)) or 0 in self.history:
             raise ValueError(f"MMNavConfig.history is {self.history}; it must fall, and end at 1 step ago or earlier.")
+        if any(a % b for a, b in zip(self.current_grid, self.history_grid, strict=True)):
+            raise ValueError(
+                f"MMNavConfig.history_grid is {self.history_grid}; it must divide current_grid, {self.current_grid}."
+            )
         if not 1 <= self.view_count <= len(VIEWS):
             raise ValueError(f"MMNavConfig.view_count is {self.view_count}; it must lie between 1 and {len(VIEWS)}.")
         super().__post_init__(**kwargs)

@@ -130,13 +130,6 @@ class MMNavForAction(MMNavPreTrainedModel):
         pooled = F.adaptive_avg_pool2d(features, tuple(self.config.current_grid))
         return pooled.flatten(2).transpose(1, 2).unflatten(0, count).contiguous()
 
-    def remember(self, features: torch.Tensor) -> torch.Tensor:
-        """Pools a frame's features to the history's grid: [..., V, 16, F] to [..., V, 4, F]."""
-        lead = features.shape[:-2]
-        square = features.flatten(0, -3).transpose(1, 2).unflatten(2, tuple(self.config.current_grid))
-        pooled = F.adaptive_avg_pool2d(square, tuple(self.config.history_grid))
-        return pooled.flatten(2).transpose(1, 2).unflatten(0, lead)
-
     def decode(
         self,
         current: torch.Tensor,
@@ -265,7 +258,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         ago = torch.tensor(self.config.history, dtype=torch.long, device=features.device)
         frame = now[:, None] - ago
         there = (frame >= 0) & mask[:, frame.clamp(min=0)].bool()
-        past = self.remember(features)[:, frame.clamp(min=0)]
+        past = pool_features(features, self.config)[:, frame.clamp(min=0)]
         return features[:, now].flatten(0, 1), past.flatten(0, 1), there.flatten(0, 1)
 
     def new_memory(self, batch: int) -> VisualMemory:
@@ -301,7 +294,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         history, mask = memory.window(robots)
         before = memory.command[robots] if command is None else command
         velocity = self.denormalize(self.decode(features, history, mask, input_ids, attention_mask, before))
-        memory.append(robots, self.remember(features), velocity)
+        memory.append(robots, pool_features(features, self.config), velocity)
         return velocity
 
 
@@ -334,6 +327,13 @@ class VisualMemory:
         self._frames[robots, self._count[robots] % self._frames.shape[1]] = features.float()
         self._count[robots] += 1
         self.command[robots] = command
+
+
+def pool_features(features: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
+    """Pools frames' features from the current grid to the history's: [..., 16, F] to [..., 4, F]."""
+    (rows, columns), (down, across) = config.history_grid, config.current_grid
+    cells = features.unflatten(-2, (rows, down // rows, columns, across // columns))
+    return cells.mean((-4, -2)).flatten(-3, -2)
 
 
 def feature_dim(config: MMNavConfig) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 from transformers.utils import logging
 
 from ..errors import UserError, choose
+from ..files import fresh_folder, replace_folder
 from .configuration_mmnav import MMNavConfig
 from .modeling_mmnav import MMNavForAction
 from .processing_mmnav import MMNavProcessor
@@ -205,13 +205,11 @@ def quiet() -> Iterator[None]:
 
 def save_student(folder: Path, model: MMNavForAction, processor: MMNavProcessor) -> None:
     """Writes a student; a folder of that name is replaced only when the new one is complete."""
-    part = folder.with_name(f".{folder.name}")
-    shutil.rmtree(part, ignore_errors=True)
+    fresh = fresh_folder(folder)
     with quiet():
-        model.save_pretrained(part)
-        processor.save_pretrained(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+        model.save_pretrained(fresh)
+        processor.save_pretrained(fresh)
+    replace_folder(folder)
 
 
 def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForAction, MMNavProcessor]:

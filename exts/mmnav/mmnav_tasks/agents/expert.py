@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tensordict import TensorDict
 
 from mmnav.errors import UserError
+from mmnav.files import fresh_folder, replace_folder
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -42,20 +41,10 @@ def save_expert(folder: Path, actor: MLPModel, config: dict) -> None:
         actor: The network.
         config: Plain data that :func:`load_expert` rebuilds the network from; see :func:`expert_config`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    fresh.chmod(0o755)
+    fresh = fresh_folder(folder)
     save_file({k: v.detach().cpu().contiguous() for k, v in actor.state_dict().items()}, fresh / WEIGHTS)
     (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    for name in (WEIGHTS, CONFIG):
-        (fresh / name).chmod(0o644)
-        with (fresh / name).open("rb") as file:
-            os.fsync(file.fileno())
-    old = fresh.with_name(fresh.name + ".old")
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(folder)
 
 
 def expert_config(task: str, agent: dict, obs: TensorDict, training: dict) -> dict:

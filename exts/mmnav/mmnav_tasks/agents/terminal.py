@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+
+from mmnav.progress import progress_bar
 
 from .runner import Progress
 
@@ -23,17 +23,7 @@ class RunDisplay:
             f"{agent_cfg.max_iterations} iterations of {agent_cfg.num_steps_per_env} steps, seed {agent_cfg.seed}."
         )
         self._console.print(f"Run: {run}   (curves: tensorboard --logdir {run.parent})")
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(),
-            TextColumn("<"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=self._quiet or not self._console.is_terminal,
-        )
+        self._bar = progress_bar(self._console, live=self._console.is_terminal and not self._quiet)
         self._row = self._bar.add_task("starting", total=agent_cfg.max_iterations, status="")
         self._shown: dict | None = None
 

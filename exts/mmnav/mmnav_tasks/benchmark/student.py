@@ -18,7 +18,8 @@ from mmnav.errors import choose
 from mmnav.memory import keep_freed_memory
 from mmnav.rig import Rig, random_day
 from mmnav.scenes import ReachCfg, generate
-from mmnav.vla import SCALES, make_student
+from mmnav.vla import SCALES, MMNavConfig, make_student
+from mmnav.vla.modeling_mmnav import pool_features
 from mmnav.vla.readout import CPU_ATTENTION
 
 from .machine import machine, print_table, spread, tell_machine
@@ -53,7 +54,7 @@ def measure_student(scale: str, rounds: int, on_step: Callable[[str], None]) -> 
     keep_freed_memory()
     found = machine(PACKAGES)
     threads = torch.get_num_threads()
-    parts = _parts(scale)
+    parts = Workload(scale).parts
     rates: dict[str, list[float]] = {name: [] for name in parts}
     for number in range(rounds + 1):
         for name, (work, alone) in parts.items():
@@ -78,103 +79,123 @@ def measure_student(scale: str, rounds: int, on_step: Callable[[str], None]) -> 
     }
 
 
-def _parts(scale: str) -> dict[str, tuple[Work, bool]]:
-    """What is measured, and whether on one thread."""
-    model, processor = make_student(scale)
-    config = model.config
-    model.language_model.set_attn_implementation(CPU_ATTENTION)
-    model.freeze_tower()
-    plain, _ = make_student(scale)
-    plain.freeze_tower()
-    plain.read_out = lambda embeddings, mask, positions: _whole(plain.language_model, embeddings, mask, positions)
-    whole, _ = make_student(scale)
-    whole.language_model.set_attn_implementation(CPU_ATTENTION)
+class Workload:
+    """A student of a scale with everything that its parts need to be measured."""
 
-    scene = generate(ReachCfg(obstacles=(26, 26)), np.arange(ROBOTS))
-    rig = Rig(student_rig(config), scene, look=random_day())
-    position, orientation = scene.start_poses(0.2)
-    images = processor.normalize(rig.render(position, orientation, scene.position).rgb.clone())
-    goals = 5.0 * torch.randn(ROBOTS, 1, 2)
-    prompts, prompt = processor(goals=goals), processor(goals=goals[:1, 0])
-    half = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
-    with torch.inference_mode(), half():
-        features = model.encode(images)
-    features = features.clone()  # no inference tensor: gradients pass it
-    times = len(config.history)
-    window = {
-        **prompts,
-        "current": features,
-        "history": model.remember(features)[:, None].repeat(1, times, 1, 1, 1),
-        "history_mask": torch.ones(ROBOTS, times, dtype=torch.bool),
-        "commands": torch.zeros(ROBOTS, 1, 3),
-        "labels": torch.randn(ROBOTS, 1, 3),
-    }
-    count, length = ROBOTS // CHUNK, CHUNK + config.reach_back
-    frames = {
-        **{name: value.unflatten(0, (count, CHUNK)).flatten(1, 2) for name, value in prompts.items()},
-        "pixel_values": images[:length].repeat(count, 1, 1, 1, 1).unflatten(0, (count, length)),
-        **{name: torch.randn(count, CHUNK, 3) for name in ("commands", "labels")},
-    }
-    memory, many = model.new_memory(1), model.new_memory(ROBOTS)
-    past = images[:1].repeat(times, 1, 1, 1, 1)
+    def __init__(self, scale: str):
+        """Makes the students, renders what they see, and makes up what they are asked and taught."""
+        self.model, processor = make_student(scale)
+        self.model.language_model.set_attn_implementation(CPU_ATTENTION)
+        self.model.freeze_tower()
+        self._rig, self._pose = _robots(self.model.config)
+        self._images = processor.normalize(self._rig.render(*self._pose).rgb.clone())
+        goals = 5.0 * torch.randn(ROBOTS, 1, 2)
+        self._prompts, self._prompt = processor(goals=goals), processor(goals=goals[:1, 0])
+        with torch.inference_mode(), _half():
+            features = self.model.encode(self._images)
+        self._features = features.clone()  # no inference tensor: gradients pass it
+        self._alone, self._many = self.model.new_memory(1), self.model.new_memory(ROBOTS)
+        self._past = self._images[:1].repeat(len(self.model.config.history), 1, 1, 1, 1)
 
-    def control() -> int:
-        model.act(images[:1], **prompt, memory=memory)
+        plain, _ = make_student(scale)
+        plain.freeze_tower()
+        plain.read_out = lambda embeddings, mask, positions: _whole(plain.language_model, embeddings, mask, positions)
+        whole, _ = make_student(scale)
+        whole.language_model.set_attn_implementation(CPU_ATTENTION)
+        self.parts: dict[str, tuple[Work, bool]] = {
+            "control, one core": (self.control, True),
+            "control without a cache, one core": (self.control_again, True),
+            "render": (self.render, False),
+            "encode": (self.encode, False),
+            "decide": (self.decide, False),
+            "learn, tower frozen": (_learning(self.model, self.windows()), False),
+            "learn, tower frozen, plain transformers": (_learning(plain, self.windows()), False),
+            "learn, end to end": (_learning(whole, self.chunks()), False),
+        }
+        """What is measured, and whether on one thread."""
+
+    def windows(self) -> dict[str, torch.Tensor]:
+        """A batch of encoded windows of one target each."""
+        config = self.model.config
+        times = len(config.history)
+        return {
+            **self._prompts,
+            "current": self._features,
+            "history": pool_features(self._features, config)[:, None].repeat(1, times, 1, 1, 1),
+            "history_mask": torch.ones(ROBOTS, times, dtype=torch.bool),
+            "commands": torch.zeros(ROBOTS, 1, 3),
+            "labels": torch.randn(ROBOTS, 1, 3),
+        }
+
+    def chunks(self) -> dict[str, torch.Tensor]:
+        """A batch of chunks of images with as many targets in all."""
+        count, length = ROBOTS // CHUNK, CHUNK + self.model.config.reach_back
+        prompts = {name: value.unflatten(0, (count, CHUNK)).flatten(1, 2) for name, value in self._prompts.items()}
+        return {
+            **prompts,
+            "pixel_values": self._images[:length].repeat(count, 1, 1, 1, 1).unflatten(0, (count, length)),
+            **{name: torch.randn(count, CHUNK, 3) for name in ("commands", "labels")},
+        }
+
+    def control(self) -> int:
+        """One robot's step."""
+        self.model.eval()
+        self.model.act(self._images[:1], **self._prompt, memory=self._alone)
         return 1
 
-    def control_again() -> int:
+    def control_again(self) -> int:
+        """One robot's step, if the frames of its history had to be encoded again."""
+        self.model.eval()
         with torch.inference_mode():
-            model.encode(past)
-        return control()
+            self.model.encode(self._past)
+        return self.control()
 
-    def decide() -> int:
-        with torch.inference_mode(), half():
-            history, seen = many.window(torch.arange(ROBOTS))
-            text = {name: value[:, 0] for name, value in prompts.items()}
-            model.decode(features, history, seen, **text, command=many.command)
+    def render(self) -> int:
+        """What all robots see."""
+        self._rig.render(*self._pose)
         return ROBOTS
 
-    def encode() -> int:
-        with torch.inference_mode(), half():
-            model.encode(images)
+    def encode(self) -> int:
+        """The features of what all robots see."""
+        self.model.eval()
+        with torch.inference_mode(), _half():
+            self.model.encode(self._images)
         return ROBOTS
 
-    def render() -> int:
-        rig.render(position, orientation, scene.position)
+    def decide(self) -> int:
+        """The velocities of all robots."""
+        self.model.eval()
+        with torch.inference_mode(), _half():
+            history, seen = self._many.window(torch.arange(ROBOTS))
+            text = {name: value[:, 0] for name, value in self._prompts.items()}
+            self.model.decode(self._features, history, seen, **text, command=self._many.command)
         return ROBOTS
 
-    def learn(student: nn.Module, batch: dict) -> Work:
+
+def _robots(config: MMNavConfig) -> tuple[Rig, tuple[torch.Tensor, ...]]:
+    """The cameras of robots in as many worlds, and what places them."""
+    scene = generate(ReachCfg(obstacles=(26, 26)), np.arange(ROBOTS))
+    return Rig(student_rig(config), scene, look=random_day()), (*scene.start_poses(0.2), scene.position)
+
+
+def _half() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def _learning(student: nn.Module, batch: dict[str, torch.Tensor]) -> Work:
+    """Optimiser steps of a student on one batch, again and again."""
+    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], 1e-4)
+
+    def step() -> int:
         student.train()
-        optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], 1e-4)
+        with _half():
+            loss = student(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return ROBOTS
 
-        def step() -> int:
-            with half():
-                loss = student(**batch).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            return ROBOTS
-
-        return step
-
-    return {
-        "control, one core": (_evaluating(model, control), True),
-        "control without a cache, one core": (_evaluating(model, control_again), True),
-        "render": (render, False),
-        "encode": (_evaluating(model, encode), False),
-        "decide": (_evaluating(model, decide), False),
-        "learn, tower frozen": (_training(model, learn(model, window)), False),
-        "learn, tower frozen, plain transformers": (learn(plain, window), False),
-        "learn, end to end": (learn(whole, frames), False),
-    }
-
-
-def _evaluating(model: nn.Module, work: Work) -> Work:
-    return lambda: (model.eval(), work())[1]
-
-
-def _training(model: nn.Module, work: Work) -> Work:
-    return lambda: (model.train(), work())[1]
+    return step
 
 
 def _whole(language_model: nn.Module, embeddings, mask, positions) -> torch.Tensor:

@@ -1,0 +1,54 @@
+"""Files and folders that are complete or not there, whenever a run is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file that is complete or not there: to a temporary name, flushed to disk, then renamed."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(name, 0o644)
+    os.replace(name, path)
+
+
+def fresh_folder(folder: Path) -> Path:
+    """An empty folder beside one that :func:`replace_folder` will put it in the place of."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def replace_folder(folder: Path) -> None:
+    """Puts what :func:`fresh_folder` gave, flushed to disk, in a folder's place.
+
+    A kill leaves the old folder or the new one; between two renames the old one is where :func:`find_folder` looks.
+    """
+    fresh, old = folder.with_name(f".{folder.name}.new"), _old(folder)
+    for path in fresh.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)  # safetensors writes for the owner alone
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find_folder(folder: Path) -> Path | None:
+    """A folder that :func:`replace_folder` wrote, wherever a kill left it; None if there is none."""
+    return next((path for path in (folder, _old(folder)) if path.is_dir()), None)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")

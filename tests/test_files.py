@@ -1,0 +1,75 @@
+"""Files and folders are complete or not there, wherever a kill stops their writing."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmnav import files
+from mmnav.files import find_folder, fresh_folder, replace_folder, write_atomically
+
+pytestmark = pytest.mark.unit
+
+
+class Killed(BaseException):
+    """A kill -9, as far as code can tell."""
+
+
+def write(folder, text):
+    fresh = fresh_folder(folder)
+    (fresh / "part").mkdir()
+    (fresh / "part" / "text").write_text(text)
+    replace_folder(folder)
+
+
+def test_a_folder_takes_anothers_place_and_leaves_nothing_beside_it(tmp_path):
+    folder = tmp_path / "runs" / "state"
+    for text in ("first", "second"):
+        write(folder, text)
+        assert (find_folder(folder) / "part" / "text").read_text() == text
+        assert [path.name for path in folder.parent.iterdir()] == ["state"]
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path, monkeypatch, calls):
+    folder, left = tmp_path / "state", calls
+    write(folder, "old")
+
+    def dying(call):
+        def wrapped(*args, **kwargs):
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return call(*args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(files.os, "fsync", dying(files.os.fsync))
+    monkeypatch.setattr(files.shutil, "rmtree", dying(files.shutil.rmtree))
+    monkeypatch.setattr(files.Path, "rename", dying(files.Path.rename))
+    try:
+        write(folder, "new")
+        told = {"new"}
+    except Killed:
+        told = {"old", "new"}
+    monkeypatch.undo()
+    assert (find_folder(folder) / "part" / "text").read_text() in told
+    write(folder, "after")
+    assert (find_folder(folder) / "part" / "text").read_text() == "after"
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_what_was_never_written_is_not_found(tmp_path):
+    fresh_folder(tmp_path / "state")
+    assert find_folder(tmp_path / "state") is None
+
+
+def test_a_text_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "text"
+    write_atomically(path, "old")
+    monkeypatch.setattr(files.os, "fsync", lambda file: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "nowhere" / "text", "text")
