@@ -27,7 +27,7 @@ class Linear(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
+        self.layers = nn.Sequential(nn.Linear(6, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 2))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> ModelOutput:
         return ModelOutput(loss=(self.layers(x) - y).square().mean())

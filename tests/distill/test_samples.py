@@ -10,7 +10,7 @@ import torch
 from toy_robots import straight_drive
 
 from mmnav.data import Frames, Replay, student_rig
-from mmnav.distill.samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples, pool_features
+from mmnav.distill.samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples
 from mmnav.rig import plain_day
 from mmnav.vla import make_student
 
@@ -140,9 +140,3 @@ def test_prompts_say_where_their_goals_are(student):
     told = [processor.tokenizer.decode(ids, skip_special_tokens=True) for ids in batch["input_ids"]]
     for text, (x, y) in zip(told, batch["goal"].tolist(), strict=True):
         assert f"<x:{x:.2f}, y:{y:.2f}>".replace("-0.00", "0.00") == text[text.index("<") :].replace("-0.00", "0.00")
-
-
-def test_pooling_is_the_models_own(student):
-    model, _ = student
-    features = torch.randn(3, 4, 16, 8)
-    torch.testing.assert_close(pool_features(features, model.config), model.remember(features))

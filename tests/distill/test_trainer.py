@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator, DistributedType
 from linear import CFG, Linear, Numbered, fit
+from torch import nn
 
-from mmnav.distill.trainer import Trainer, TrainerCfg
+from mmnav.distill.trainer import Trainer, TrainerCfg, make_optimizers
 from mmnav.errors import UserError
 
 
@@ -23,27 +26,29 @@ def _same(a: torch.nn.Module, b: torch.nn.Module | dict, exactly: bool = False) 
 
 
 @pytest.mark.unit
-def test_a_run_learns_and_repeats_itself_bit_for_bit(tmp_path):
-    model, again = fit(tmp_path / "a"), fit(tmp_path / "b")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_learns_and_repeats_itself_bit_for_bit(tmp_path, optimizer):
+    model, again = (fit(tmp_path / name, optimizer=optimizer) for name in "ab")
     _same(model, again, exactly=True)
     batch = Numbered().batch(np.arange(1000, 1100))
     assert model(**batch).loss < 0.5 * Linear()(**batch).loss
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("stop", [5, 7, 10])
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, stop):
-    whole = fit(tmp_path / "whole")
+@pytest.mark.parametrize(("optimizer", "stop"), [("adamw", 5), ("adamw", 7), ("adamw", 10), ("muon", 7)])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, optimizer, stop):
+    cfg = replace(CFG, optimizer=optimizer)
+    whole = fit(tmp_path / "whole", optimizer=optimizer)
 
     def interrupt(progress):
         if progress.step == stop:
             raise KeyboardInterrupt
 
-    trainer = Trainer(Linear(), Numbered(), CFG, tmp_path / "stopped")
+    trainer = Trainer(Linear(), Numbered(), cfg, tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(interrupt)
     samples = Numbered()
-    _same(fit(tmp_path / "stopped", samples=samples), whole, exactly=True)
+    _same(fit(tmp_path / "stopped", samples=samples, optimizer=optimizer), whole, exactly=True)
     # the state of the last saved step, not of the first one
     assert samples.asked[0][0] == CFG.batch * (stop // CFG.save_every if stop % CFG.save_every else (stop - 1) // 5) * 5
 
@@ -55,7 +60,7 @@ def test_a_state_that_a_kill_left_between_two_renames_is_found(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(lambda p: (_ for _ in ()).throw(KeyboardInterrupt) if p.step == 7 else None)
     (tmp_path / "killed" / "state").rename(tmp_path / "killed" / ".state.old")
-    (tmp_path / "killed" / ".state").mkdir()
+    (tmp_path / "killed" / ".state.new").mkdir()
     _same(fit(tmp_path / "killed"), whole, exactly=True)
 
 
@@ -77,6 +82,34 @@ def test_two_processes_equal_one(tmp_path):
     made = torch.load(out, weights_only=True)
     assert made["processes"] == 2
     _same(fit(tmp_path / "one"), made["weights"])
+
+
+@pytest.mark.unit
+def test_muon_takes_the_large_matrices_and_adamw_the_rest():
+    model = nn.ModuleDict({"table": nn.Embedding(50, 40), "mix": nn.Linear(40, 40), "head": nn.Linear(40, 3)})
+    model["frozen"] = nn.Linear(40, 40).requires_grad_(False)
+    muon, adamw = make_optimizers(model, TrainerCfg(optimizer="muon", weight_decay=0.5))
+    names = {id(p): name for name, p in model.named_parameters()}
+    taken = lambda group: {names[id(p)] for p in group["params"]}  # noqa: E731
+    assert [taken(group) for group in muon.param_groups] == [{"mix.weight"}]
+    assert [taken(group) for group in adamw.param_groups] == [
+        {"table.weight", "head.weight"},
+        {"mix.bias", "head.bias"},
+    ]
+    assert [group["weight_decay"] for group in adamw.param_groups] == [0.5, 0.0]
+    (alone,) = make_optimizers(model, TrainerCfg())
+    assert sum(len(group["params"]) for group in alone.param_groups) == 5
+
+
+@pytest.mark.unit
+def test_muon_is_refused_where_matrices_are_cut_up(tmp_path):
+    accelerator = Accelerator(cpu=True)
+    accelerator.state.distributed_type, before = DistributedType.FSDP, accelerator.state.distributed_type
+    try:
+        with pytest.raises(UserError, match="muon needs whole matrices"):
+            fit(tmp_path, accelerator, optimizer="muon")
+    finally:
+        accelerator.state.distributed_type = before
 
 
 @pytest.mark.unit

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from ..errors import UserError
+from ..errors import UserError, check_fields
+from ..files import find_folder, fresh_folder, replace_folder
+
+_SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+_LARGE = 32
+"""Rows and columns, at least, of matrices that Muon takes: it moves all directions of a matrix by the same amount."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,16 @@ class TrainerCfg:
     """Samples of every optimiser step, over all processes and accumulated micro-batches."""
     accumulate: int = 1
     """Micro-batches of every optimiser step on each process."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW for all, or Muon for the large matrices and AdamW for the rest."""
     lr: float = 1e-3
-    """Highest learning rate."""
+    """Highest learning rate; Muon's steps are scaled so that AdamW's rates suit it (arXiv 2502.16982, equation 4)."""
     final_lr: float = 0.05
     """Last learning rate, as a share of the highest; a cosine leads there."""
     warmup: int = 50
     """Steps over which the learning rate rises from zero."""
     weight_decay: float = 0.02
-    """AdamW's, on matrices only."""
+    """On matrices only."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
     seed: int = 0
@@ -50,13 +56,10 @@ class TrainerCfg:
 
     def __post_init__(self) -> None:
         """Raises ValueError if a number is impossible; the message names the field and the value."""
-        for name in ("steps", "batch", "accumulate", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"TrainerCfg.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("lr", "max_grad_norm"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"TrainerCfg.{name} is {value}; it must be positive.")
+        counts = ("steps", "batch", "accumulate", "save_every", "log_every")
+        check_fields(self, lambda value: value >= 1, "be at least 1", *counts)
+        check_fields(self, ("adamw", "muon").__contains__, "be adamw or muon", "optimizer")
+        check_fields(self, lambda value: 0.0 < value < math.inf, "be positive", "lr", "max_grad_norm")
 
 
 class Samples(Protocol):
@@ -108,14 +111,10 @@ class Trainer:
                 f"batch {cfg.batch} cannot be divided among {world} processes x {cfg.accumulate} micro-batches; "
                 f"use a multiple of {world * cfg.accumulate}."
             )
+        if cfg.optimizer == "muon" and self.accelerator.distributed_type in _SHARDING:
+            raise UserError(f"optimizer muon needs whole matrices, which {self.accelerator.distributed_type} cuts up.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95))
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.model, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, cfg))
         self.step = 0
         self._resume()
 
@@ -131,7 +130,7 @@ class Trainer:
         began, first = time.perf_counter(), self.step
         self.model.train()
         while self.step < cfg.steps:
-            for group in self.optimizer.param_groups:
+            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = self._lr(self.step)
             loss = self._update()
             if not math.isfinite(loss):
@@ -157,27 +156,18 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the state: weights, optimiser, randomness and position; complete or not there."""
-        part, final = self.folder / ".state", self.folder / "state"
-        if self.accelerator.is_main_process:
-            shutil.rmtree(part, ignore_errors=True)
+        folder, is_main = self.folder / "state", self.accelerator.is_main_process
+        (fresh,) = broadcast_object_list([str(fresh_folder(folder)) if is_main else None])
+        self.accelerator.save_state(fresh)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(part))
-        if self.accelerator.is_main_process:
-            (part / "position.json").write_text(json.dumps({"step": self.step, "cfg": asdict(self.cfg)}))
-            for path in part.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            old = self.folder / ".state.old"
-            shutil.rmtree(old, ignore_errors=True)
-            if final.exists():
-                final.rename(old)
-            part.rename(final)
-            shutil.rmtree(old, ignore_errors=True)
+        if is_main:
+            (Path(fresh) / "position.json").write_text(json.dumps({"step": self.step, "cfg": asdict(self.cfg)}))
+            replace_folder(folder)
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
         """Goes on from the saved state; one that a kill caught between two renames is found as well."""
-        state = next((self.folder / n for n in ("state", ".state.old") if (self.folder / n).is_dir()), None)
+        state = find_folder(self.folder / "state")
         if state is None:
             return
         position = json.loads((state / "position.json").read_text())
@@ -203,8 +193,9 @@ class Trainer:
                 accelerator.backward(loss)
             total += loss.detach()
         accelerator.clip_grad_norm_(self.model.parameters(), cfg.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         return float(accelerator.reduce(total, "mean"))
 
     def _lr(self, step: int) -> float:
@@ -214,3 +205,23 @@ class Trainer:
         share = min(1.0, step / max(cfg.steps, 1))
         fall = cfg.final_lr + (1.0 - cfg.final_lr) * 0.5 * (1.0 + math.cos(math.pi * share))
         return cfg.lr * rise * fall
+
+
+def make_optimizers(model: nn.Module, cfg: TrainerCfg) -> list[torch.optim.Optimizer]:
+    """AdamW for what learns; with ``muon``, Muon before it for the large matrices that are no tables of embeddings."""
+    tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    learning = [p for p in model.parameters() if p.requires_grad]
+    large = [p for p in learning if p.dim() == 2 and min(p.shape) >= _LARGE and id(p) not in tables]
+    if cfg.optimizer == "adamw":
+        large = []
+    taken = {id(p) for p in large}
+    rest = [p for p in learning if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": cfg.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimizers = [torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95))]
+    if large:
+        matched = "match_rms_adamw"
+        optimizers.insert(0, torch.optim.Muon(large, cfg.lr, weight_decay=cfg.weight_decay, adjust_lr_fn=matched))
+    return optimizers
