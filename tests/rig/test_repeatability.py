@@ -29,7 +29,7 @@ def digest(threads: int) -> str:
 
 
 @pytest.mark.parametrize("threads", [2, 5, None])
-def test_repeatability_change_no_bit(threads, worlds, poses):
+def test_threads_change_no_bit(threads, worlds, poses):
     """With chunks shared out, every bit is as from one thread, frame after frame."""
     scene = worlds(300, 40, seed=8)
     one = Rig(fisheye_rig(16, 16), scene, geom_ids=True, threads=1)

@@ -92,11 +92,11 @@ def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: 
 @contextlib.contextmanager
 def watched_by(env, policy: Policy | None, recorded: bool = False) -> Iterator[None]:
     """Colour views are rendered inside only if they are recorded or the policy looks at them, as students do."""
-    env.world.colour_wanted = recorded or getattr(policy, "sees_colour", False)
+    env.world.colour_wanted.fill_(recorded or getattr(policy, "sees_colour", False))
     try:
         yield
     finally:
-        env.world.colour_wanted = True
+        env.world.colour_wanted.fill_(True)
 
 
 class _Nothing:
@@ -128,6 +128,7 @@ def _run(env, policy: Policy, layouts: np.ndarray, on_step) -> list[Episode]:
             outcome[now], steps[now] = index, step
             length[now], clearance[now] = world.ended_path_length[now], world.ended_clearance[now]
             ended |= now
+        world.colour_wanted &= ~ended
         if on_step is not None:
             on_step(int(ended[: len(layouts)].sum()))
         if bool(ended.all()):

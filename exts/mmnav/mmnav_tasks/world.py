@@ -86,8 +86,8 @@ class World:
         self._way = _way_field(self.scene) if env.cfg.geodesic_progress else None
         self._way_to_go = zeros()
         self._is_sensed = self._is_seen = False
-        self.colour_wanted = True
-        """Whether anybody looks at the colour views; they keep their last images otherwise."""
+        self.colour_wanted = torch.ones(count, dtype=torch.bool, device=self.device)
+        """Whether anybody looks at an env's colour views, shape [E]; they keep their last images otherwise."""
 
     def advance(self, dt: float) -> None:
         """Lets ``dt`` [s] pass: called by the action term before every physics step."""

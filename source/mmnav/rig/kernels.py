@@ -67,6 +67,7 @@ def _place_view(
 def place_views(
     first_view: int,
     cameras: int,
+    watched: wp.array(dtype=wp.uint8),
     geoms: int,
     range: float,
     lens: wp.array(dtype=int),
@@ -84,6 +85,8 @@ def place_views(
 ):
     """Places views: one task a view."""
     v = first_view + wp.tid()
+    if watched[v // cameras] == wp.uint8(0):
+        return
     _place_view(
         v, cameras, geoms, range, lens, mounts, planes, half_pitch, robot_position, robot_orientation, kind, position,
         orientation, size, view_out, geom_out,
@@ -116,6 +119,8 @@ def _mask_patch(
 @wp.kernel
 def mask_patches(
     first_view: int,
+    cameras: int,
+    watched: wp.array(dtype=wp.uint8),
     geoms: int,
     patches: int,
     blocks: int,
@@ -129,6 +134,8 @@ def mask_patches(
 ):
     """Candidate masks: one patch of one view a task."""
     v, patch = wp.tid()
+    if watched[(first_view + v) // cameras] == wp.uint8(0):
+        return
     _mask_patch(
         first_view + v, patch, geoms, patches, blocks, lens, patch_fences, block_fences, patch_blocks, view, geom,
         mask_out,
@@ -180,6 +187,8 @@ def _trace_pixels(
 @wp.kernel
 def trace_pixels(
     first_view: int,
+    cameras: int,
+    watched: wp.array(dtype=wp.uint8),
     share: int,
     geoms: int,
     tiles: int,
@@ -200,6 +209,8 @@ def trace_pixels(
 ):
     """Depth, and the index of what is hit if asked: ``share`` pixels, in tile order, a task."""
     v, task = wp.tid()
+    if watched[(first_view + v) // cameras] == wp.uint8(0):
+        return
     _trace_pixels(
         first_view + v, task, share, geoms, tiles, samples, width, height, range, ground, with_index, lens, rays,
         corners, view, geom, mask, depth_out, index_out,
@@ -228,6 +239,7 @@ def _light_world(
 @wp.kernel
 def light_worlds(
     first_env: int,
+    watched: wp.array(dtype=wp.uint8),
     geoms: int,
     look: wp.array(dtype=float),
     kind: wp.array(dtype=int),
@@ -238,7 +250,10 @@ def light_worlds(
     sun_out: wp.array(dtype=wp.int64),
 ):
     """Shadow tables: one world a task."""
-    _light_world(first_env + wp.tid(), geoms, look, kind, position, orientation, size, caster_out, sun_out)
+    e = first_env + wp.tid()
+    if watched[e] == wp.uint8(0):
+        return
+    _light_world(e, geoms, look, kind, position, orientation, size, caster_out, sun_out)
 
 
 @wp.func_native("""
@@ -299,8 +314,9 @@ def _shade_pixels(
 @wp.kernel
 def shade_pixels(
     first_view: int,
-    share: int,
     cameras: int,
+    watched: wp.array(dtype=wp.uint8),
+    share: int,
     geoms: int,
     tiles: int,
     samples: int,
@@ -326,6 +342,8 @@ def shade_pixels(
 ):
     """Colour, depth and class: ``share`` pixels, in tile order, a task."""
     v, task = wp.tid()
+    if watched[(first_view + v) // cameras] == wp.uint8(0):
+        return
     _shade_pixels(
         first_view + v, task, share, cameras, geoms, tiles, samples, width, height, range, ground, shadows, lens, rays,
         corners, look, paint, frame, caster, sun, view, geom, mask, rgb_out, depth_out, label_out,

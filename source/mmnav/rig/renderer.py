@@ -123,8 +123,17 @@ class Rig:
             shape = (env_count, camera_count, cfg.height, cfg.width)
             rgb = empty(*shape[:2], 3, *shape[2:], dtype=torch.uint8)
             self.images = Images(rgb, self.depth, empty(*shape, dtype=torch.uint8))
+        self._watched = torch.ones(env_count, dtype=torch.uint8, device=scene.device)
         self.reset()
         self._share_out(threads)
+
+    def watch(self, watched: torch.Tensor) -> None:
+        """Renders only some worlds from now on; the others keep their last images.
+
+        Args:
+            watched: Whether a world is rendered, shape [E], bool.
+        """
+        self._watched.copy_(watched)
 
     def _share_out(self, threads: int | None) -> None:
         """Records the launches: on a CPU in chunks of envs that threads draw, on a GPU for all envs at once."""
@@ -243,6 +252,8 @@ class Rig:
         tables_of = lambda *names: [constants[name] for name in names]  # noqa: E731
         constants = {name: flat(table) for name, table in self._constants.items()}
         robot_position, robot_orientation, geom_position = (flat(t) for t in self._inputs.values())
+        watched = flat(self._watched)
+        whose = [first_view, cameras, watched]
         views, records, masks, depth = (flat(t) for t in (self._views, self._records, self.masks, self.depth))
         lens, mounts, kind = flat(self._lens), flat(self._mounts), flat(scene.kind, "kind")
         orientation, size = flat(scene.orientation, "orientation"), flat(scene.size, "size")
@@ -251,21 +262,21 @@ class Rig:
             "place": record(
                 kernels.place_views,
                 (view_count,),
-                [first_view, cameras, geoms, cfg.max_range, lens, mounts, *tables_of("view_planes", "half_pitch")]
+                [*whose, geoms, cfg.max_range, lens, mounts, *tables_of("view_planes", "half_pitch")]
                 + [robot_position, robot_orientation, kind, geom_position, orientation, size],
                 [views, records],
             ),
             "mask": record(
                 kernels.mask_patches,
                 (view_count, patches),
-                [first_view, geoms, patches, tiles // BLOCK, lens]
+                [*whose, geoms, patches, tiles // BLOCK, lens]
                 + [*tables_of("patch_fences", "block_fences", "patch_blocks"), views, records],
                 [masks],
             ),
             "trace": record(
                 kernels.trace_pixels,
                 per_pixel,
-                [first_view, pixel_share, geoms, tiles, samples, cfg.width, cfg.height, cfg.max_range, cfg.ground]
+                [*whose, pixel_share, geoms, tiles, samples, cfg.width, cfg.height, cfg.max_range, cfg.ground]
                 + [self.geom is not None, lens, *tables_of("rays", "corners"), views, records, masks],
                 [depth, index],
             ),
@@ -276,14 +287,14 @@ class Rig:
             stages["light"] = record(
                 kernels.light_worlds,
                 (env_count,),
-                [first_env, geoms, look, kind, geom_position, orientation, size],
+                [first_env, watched, geoms, look, kind, geom_position, orientation, size],
                 [casters, suns],
             )
             stages["shade"] = record(
                 kernels.shade_pixels,
                 per_pixel,
-                [first_view, pixel_share, cameras, geoms, tiles, samples, cfg.width, cfg.height, cfg.max_range]
-                + [cfg.ground, self._shadows, lens, *tables_of("rays", "corners"), look, paint, frame, casters, suns]
+                [*whose, pixel_share, geoms, tiles, samples, cfg.width, cfg.height, cfg.max_range, cfg.ground]
+                + [self._shadows, lens, *tables_of("rays", "corners"), look, paint, frame, casters, suns]
                 + [views, records, masks],
                 [flat(self.images.rgb), depth, flat(self.images.label)],
             )

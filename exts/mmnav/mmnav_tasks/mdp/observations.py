@@ -128,7 +128,8 @@ class Rgb(ManagerTermBase):
     ) -> torch.Tensor:
         """Renders, once a step."""
         world = env.world
-        if self._seen_at != env.common_step_counter and world.colour_wanted:
+        if self._seen_at != env.common_step_counter:
+            self._rig.watch(world.colour_wanted)
             self._rig.render(*world.base_pose, world.geom_position)
             self._seen_at = env.common_step_counter
         return self._rig.images.rgb
