@@ -14,6 +14,8 @@ from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
 from ..vla.modeling_mmnav import pool_features
 
+_POOLED_AT_A_TIME = 4096
+
 
 class StepDraw:
     """Draws steps of episodes so that every capability has its share, and so have demonstrations within it."""
@@ -118,7 +120,8 @@ class WindowSamples:
             config: The model's.
         """
         self._frames, self._features, self._draw, self._processor = frames, features, draw, processor
-        self._config = config
+        pooled = [pool_features(part.float(), config).to(part) for part in features.split(_POOLED_AT_A_TIME)]
+        self._pooled = torch.cat(pooled)
         self._ago = torch.tensor(config.history, dtype=torch.long)
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -126,12 +129,11 @@ class WindowSamples:
         steps = self._draw(numbers)
         past = steps[:, None] - self._ago
         there = past >= self._frames.start[steps][:, None]
-        history = self._features[torch.where(there, past, steps[:, None])]
         prompt = self._processor(goals=self._frames.arrays["goal"][steps][:, None])
         return {
             **prompt,
             "current": self._features[steps],
-            "history": pool_features(history.float(), self._config),
+            "history": self._pooled[torch.where(there, past, steps[:, None])],
             "history_mask": there,
             "commands": self._frames.command(steps)[:, None],
             "labels": self._frames.arrays["expert_action"][steps][:, None],
