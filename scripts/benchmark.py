@@ -97,10 +97,10 @@ def student_benchmark(args: argparse.Namespace) -> None:
     Learning goes with a frozen tower from cached features, ours and as transformers would do it, and end to end from
     chunks of frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of; weights are drawn.
     """
+    from mmnav_tasks.benchmark.student import check_scale, measure_student, show
+
     check(args, "--rounds")
-
-    from mmnav_tasks.benchmark.student import measure_student, show
-
+    check_scale(args.scale)
     with progress((args.rounds + 1) * 8) as on_step:
         result = measure_student(args.scale, args.rounds, on_step)
     finish(result, args.json, show)

@@ -36,21 +36,22 @@ Work = Callable[[], int]
 """Does some of it and returns how much."""
 
 
+def check_scale(scale: str) -> None:
+    """Raises UserError if there is no such scale, or it needs a pretrained language model."""
+    choose("scale", scale, {name: value for name, value in SCALES.items() if not value.needs_language})
+
+
 def measure_student(scale: str, rounds: int, on_step: Callable[[str], None]) -> dict:
     """Measures a student of a scale that is built from scratch, on the CPU; the rounds of all parts take turns.
 
     Args:
-        scale: One of :data:`mmnav.vla.SCALES`.
+        scale: One of :data:`mmnav.vla.SCALES` that :func:`check_scale` lets pass.
         rounds: Rounds of each part.
         on_step: Told what is being done.
 
     Returns:
         Machine, settings, one result for each part, and ratios: plain data.
-
-    Raises:
-        UserError: If there is no such scale, or it needs a pretrained language model.
     """
-    choose("scale", scale, {name: value for name, value in SCALES.items() if not value.needs_language})
     keep_freed_memory()
     found = machine(PACKAGES)
     threads = torch.get_num_threads()
