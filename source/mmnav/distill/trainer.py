@@ -211,11 +211,9 @@ def make_optimizers(model: nn.Module, cfg: TrainerCfg) -> list[torch.optim.Optim
     """AdamW for what learns; with ``muon``, Muon before it for the large matrices that are no tables of embeddings."""
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     learning = [p for p in model.parameters() if p.requires_grad]
-    large = [p for p in learning if p.dim() == 2 and min(p.shape) >= _LARGE and id(p) not in tables]
-    if cfg.optimizer == "adamw":
-        large = []
-    taken = {id(p) for p in large}
-    rest = [p for p in learning if id(p) not in taken]
+    muon = cfg.optimizer == "muon"
+    takes = lambda p: muon and p.dim() == 2 and min(p.shape) >= _LARGE and id(p) not in tables  # noqa: E731
+    large, rest = [p for p in learning if takes(p)], [p for p in learning if not takes(p)]
     groups = [
         {"params": [p for p in rest if p.dim() >= 2], "weight_decay": cfg.weight_decay},
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},

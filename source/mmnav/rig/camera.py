@@ -46,15 +46,9 @@ class LensCfg:
         Raises:
             ValueError: If the model is unknown or a number is impossible; the message names the field and the value.
         """
-        if self.model not in LENS_MODELS:
-            raise ValueError(f"LensCfg.model is {self.model!r}; it must be one of {', '.join(LENS_MODELS)}.")
-        for name in ("fx", "fy"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"LensCfg.{name} is {value}; it must be a positive number of pixels.")
-        for name in ("cx", "cy"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"LensCfg.{name} is {getattr(self, name)}; it must be finite.")
+        check_fields(self, lambda value: value in LENS_MODELS, f"be one of {', '.join(LENS_MODELS)}", "model")
+        check_fields(self, lambda value: 0.0 < value < math.inf, "be a positive number of pixels", "fx", "fy")
+        check_fields(self, math.isfinite, "be finite", "cx", "cy")
         if not all(math.isfinite(k) for k in self.k):
             raise ValueError(f"LensCfg.k is {self.k}; its coefficients must be finite.")
         if self.k and self.model != "kannala_brandt":

@@ -7,6 +7,7 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto import CONFIG_MAPPING
 
+from ..errors import check_fields
 from ..robot import VIEWS
 
 
@@ -56,18 +57,14 @@ class MMNavConfig(PreTrainedConfig):
             if value is None or isinstance(value, dict):
                 value = dict(value or {})
                 setattr(self, name, CONFIG_MAPPING[value.pop("model_type", default)](**value))
-        for name in ("image_size", "current_grid", "history_grid", "field_of_view"):
-            value = getattr(self, name)
-            if len(value) != 2 or not all(v > 0 for v in value):
-                raise ValueError(f"MMNavConfig.{name} is {value}; it must be two positive numbers (down, across).")
+        pairs = ("image_size", "current_grid", "history_grid", "field_of_view")
+        is_pair = lambda value: len(value) == 2 and all(v > 0 for v in value)  # noqa: E731
+        check_fields(self, is_pair, "be two positive numbers (down, across)", *pairs)
         if any(a <= b for a, b in zip(self.history[:-1], self.history[1:], strict=True)) or 0 in self.history:
             raise ValueError(f"MMNavConfig.history is {self.history}; it must fall, and end at 1 step ago or earlier.")
-        if any(a % b for a, b in zip(self.current_grid, self.history_grid, strict=True)):
-            raise ValueError(
-                f"MMNavConfig.history_grid is {self.history_grid}; it must divide current_grid, {self.current_grid}."
-            )
-        if not 1 <= self.view_count <= len(VIEWS):
-            raise ValueError(f"MMNavConfig.view_count is {self.view_count}; it must lie between 1 and {len(VIEWS)}.")
+        divides = lambda value: not any(a % b for a, b in zip(self.current_grid, value, strict=True))  # noqa: E731
+        check_fields(self, divides, f"divide current_grid, {self.current_grid}", "history_grid")
+        check_fields(self, lambda value: 1 <= value <= len(VIEWS), f"lie between 1 and {len(VIEWS)}", "view_count")
         super().__post_init__(**kwargs)
 
     @property
