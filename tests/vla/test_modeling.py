@@ -6,14 +6,19 @@ import pytest
 import torch
 
 from mmnav.vla import MMNavConfig, load_student, make_student
-from mmnav.vla.modeling_mmnav import pool_features
+from mmnav.vla.sight import pool_features
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(scope="module", params=["nano", "nano-siglip"])
-def student(request):
-    model, processor = make_student(request.param, seed=1)
+def scale(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[256, 0], ids=["glance", "tokens"])
+def student(request, scale):
+    model, processor = make_student(scale, seed=1, glance_hidden=request.param)
     model.set_action_statistics(torch.tensor([[0.5, -0.1, 0.3], [1.0, 0.2, -0.4], [0.1, 0.0, 0.2]]))
     return model.eval(), processor
 
@@ -165,7 +170,7 @@ def test_a_lora_adapter_learns_and_merges():
     cfg = LoraConfig(
         r=4,
         target_modules=r".*language_model.*\.(q_proj|v_proj|gate_proj)",
-        modules_to_save=["projector", "action_head", "view_marker", "view_embedding", "time_embedding", "action_query"],
+        modules_to_save=["sight", "action_head", "action_query"],
     )
     chunk = _chunk((model, processor))
     tuned = get_peft_model(model, cfg)
@@ -200,7 +205,8 @@ def test_one_batch_can_be_learned_by_heart():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("history", [2, 4]), ("history", [1, 0]), ("view_count", 5), ("current_grid", [4]), ("image_size", [0, 64])],
+    [("history", [2, 4]), ("history", [1, 0]), ("view_count", 5), ("current_grid", [4]), ("image_size", [0, 64])]
+    + [("glance_hidden", -1)],
 )
 def test_a_configuration_that_cannot_be_is_named(field, value):
     with pytest.raises(ValueError, match=field):
@@ -213,3 +219,24 @@ def test_pooling_means_squares_of_cells(student):
     wanted = torch.nn.functional.adaptive_avg_pool2d(grid, tuple(config.history_grid))
     pooled = pool_features(grid.flatten(2).transpose(1, 2), config)
     torch.testing.assert_close(pooled, wanted.flatten(2).transpose(1, 2))
+
+
+def test_a_glance_is_one_token_and_knows_every_place():
+    model, processor = make_student("nano", seed=1)
+    config, generator = model.config, torch.Generator().manual_seed(0)
+    current = torch.randn(1, 4, 16, 128, generator=generator)
+    history = torch.randn(1, len(config.history), 4, 4, 128, generator=generator)
+    there = torch.ones(1, len(config.history), dtype=torch.bool)
+    token, mask = model.sight(current, history, there)
+    assert token.shape == (1, 1, config.text_config.hidden_size) and mask.all()
+    for cells in (current, history):
+        for place in range(cells[0].numel() // 128):
+            moved = cells.clone()
+            moved.view(-1, 128)[place] *= -1.0
+            args = (moved, history, there) if cells is current else (current, moved, there)
+            assert (model.sight(*args)[0] - token).abs().max() > 1e-5, place
+    absent = there.clone()
+    absent[0, 0] = False
+    other = history.clone()
+    other[:, 0] += 1.0
+    assert torch.equal(model.sight(current, history, absent)[0], model.sight(current, other, absent)[0])

@@ -25,6 +25,7 @@ from ..evaluate import Episode, summarize
 from ..files import fresh_folder, replace_folder, write_atomically
 from ..rig import random_day
 from ..vla import MMNavConfig, MMNavForAction, MMNavProcessor, load_student, save_student
+from ..vla.sight import feature_dim
 from .balance import gap, shares
 from .display import Display
 from .pretrain import DepthPretraining, PromptReading
@@ -89,7 +90,7 @@ def read_run(cfg: DistillCfg, folder: Path) -> dict | None:
 def _describe(config: MMNavConfig) -> dict:
     """What makes a student this student and no other, as plain data."""
     names = ("image_size", "field_of_view", "samples", "history", "current_grid", "history_grid", "view_count")
-    names += ("head_hidden", "command_input")
+    names += ("head_hidden", "command_input", "glance_hidden")
     inner = {"vision": config.vision_config, "language": config.text_config}
     sizes = {name: [c.model_type, getattr(c, "hidden_size", None) or c.hidden_sizes] for name, c in inner.items()}
     return json.loads(json.dumps({name: getattr(config, name) for name in names} | sizes))
@@ -340,7 +341,7 @@ class Distillation:
         viewer = self._viewer(_ENCODED_AT_A_TIME)
         looks = look_seeds(np.arange(len(frames.families)), self.cfg.seed)
         self.model.eval()
-        width = self.model.projector[0].normalized_shape[0]
+        width = feature_dim(config)
         fresh = torch.empty(len(frames) - first, config.view_count, tokens, width, dtype=torch.bfloat16)
         with self._display.bar("encoding frames", len(fresh)) as bar, torch.inference_mode():
             for i in range(0, len(fresh), _ENCODED_AT_A_TIME):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 from ..vla import MMNavForAction
-from ..vla.modeling_mmnav import feature_dim
+from ..vla.sight import feature_dim
 
 _CELL = (4, 8)
 """Rows and columns of depths that every visual token tells of."""
@@ -60,7 +60,7 @@ class PromptReading(nn.Module):
         self.head = nn.Linear(model.config.text_config.hidden_size, 4)
 
     def parameters(self, recurse: bool = True):
-        """All but the tower's and the projector's."""
+        """What reads: the language model, the query and the head."""
         yield from self.model.language_model.parameters()
         yield from self.model.action_query.parameters()
         yield from self.head.parameters()

@@ -12,7 +12,7 @@ from ..data.replay import Viewer, look_seeds
 from ..rig import LookCfg, RigCfg
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
-from ..vla.modeling_mmnav import pool_features
+from ..vla.sight import pool_features
 
 _POOLED_AT_A_TIME = 4096
 

@@ -43,6 +43,8 @@ class MMNavConfig(PreTrainedConfig):
     """Width of the velocity head's hidden layer."""
     command_input: bool = False
     """Whether the action query also tells the velocity that was commanded one step ago. The paper's does not."""
+    glance_hidden: int = 0
+    """Hidden units of the glance that stands for all frames; 0 for tokens of every frame, as in the paper."""
     action_dim: int = 3
     """Forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
 
@@ -65,6 +67,7 @@ class MMNavConfig(PreTrainedConfig):
         divides = lambda value: not any(a % b for a, b in zip(self.current_grid, value, strict=True))  # noqa: E731
         check_fields(self, divides, f"divide current_grid, {self.current_grid}", "history_grid")
         check_fields(self, lambda value: 1 <= value <= len(VIEWS), f"lie between 1 and {len(VIEWS)}", "view_count")
+        check_fields(self, lambda value: value >= 0, "be 0 or more", "glance_hidden")
         super().__post_init__(**kwargs)
 
     @property

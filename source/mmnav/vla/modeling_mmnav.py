@@ -13,6 +13,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_mmnav import MMNavConfig
 from .readout import last_token_only
+from .sight import FrameTokens, Glance, feature_dim, pool_features
 
 
 @dataclass
@@ -45,11 +46,11 @@ class MMNavPreTrainedModel(PreTrainedModel):
 
 
 class MMNavForAction(MMNavPreTrainedModel):
-    """A vision tower, a projector, a language model and a velocity head.
+    """A vision tower, a sight that turns its features into tokens, a language model and a velocity head.
 
-    The sequence is ``text | history | now | query``. A frame is, view by view (F, R, B, L), a marker token and the
-    view's visual tokens; embeddings tell views and times apart. The query is last, so that the language model's causal
-    mask is all that is needed, and the head reads its hidden state there.
+    The sequence is ``text | history | now | query``; see :class:`mmnav.vla.sight.FrameTokens`. The query is last, so
+    that the language model's causal mask is all that is needed, and the head reads its hidden state there. With
+    ``config.glance_hidden``, one token stands for all frames; see :class:`mmnav.vla.sight.Glance`.
     """
 
     def __init__(self, config: MMNavConfig):
@@ -57,13 +58,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         self.vision_tower = AutoModel.from_config(config.vision_config)
         self.language_model = AutoModel.from_config(config.text_config)
         width = config.text_config.hidden_size
-        features = feature_dim(config)
-        self.projector = nn.Sequential(
-            nn.LayerNorm(features), nn.Linear(features, width), nn.GELU(), nn.Linear(width, width)
-        )
-        self.view_marker = nn.Embedding(config.view_count, width)
-        self.view_embedding = nn.Embedding(config.view_count, width)
-        self.time_embedding = nn.Embedding(len(config.history) + 1, width)  # the last one is now
+        self.sight = Glance(config) if config.glance_hidden else FrameTokens(config)
         self.action_query = nn.Embedding(1, width)
         self.command_embedding = nn.Linear(config.action_dim, width) if config.command_input else None
         self.action_head = nn.Sequential(
@@ -156,19 +151,15 @@ class MMNavForAction(MMNavPreTrainedModel):
         Raises:
             ValueError: If the model needs ``command`` and there is none.
         """
-        count = len(current)
-        times = self.time_embedding(torch.arange(len(self.config.history) + 1, device=current.device))
-        past, now = self._frame_tokens(history, times[:-1]), self._frame_tokens(current[:, None], times[-1:])
-        query = self.action_query(torch.zeros(count, 1, dtype=torch.long, device=current.device))
+        query = self.action_query(torch.zeros(len(current), 1, dtype=torch.long, device=current.device))
         if self.command_embedding is not None:
             if command is None:
                 raise ValueError("command is None; this student needs the velocities of one step ago, 0 at a start.")
             query = query + self.command_embedding((command - self.action_mean) / self.action_std)[:, None]
-        text = self.get_input_embeddings()(input_ids).to(now.dtype)
-        embeddings = torch.cat([text, past.flatten(1, 2), now.flatten(1, 2), query.to(now.dtype)], 1)
-        seen = history_mask.bool()[:, :, None].expand(-1, -1, past.shape[2]).flatten(1)
-        rest = seen.new_ones(count, now.shape[2] + 1)
-        mask = torch.cat([attention_mask.bool(), seen, rest], 1)
+        text = self.get_input_embeddings()(input_ids)
+        frames, there = self.sight(current, history, history_mask)
+        embeddings = torch.cat([text.to(frames.dtype), frames, query.to(frames.dtype)], 1)
+        mask = torch.cat([attention_mask.bool(), there, there.new_ones(len(query), 1)], 1)
         positions = (mask.long().cumsum(1) - 1).clamp(min=0)
         return self.action_head(self.read_out(embeddings, mask, positions)).float()
 
@@ -188,14 +179,6 @@ class MMNavForAction(MMNavPreTrainedModel):
                 inputs_embeds=embeddings, attention_mask=mask.long(), position_ids=positions, use_cache=False
             ).last_hidden_state
         return states[:, -1]
-
-    def _frame_tokens(self, features: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        """Tokens of frames, markers included: [B, T, V, P, F] and [T, D] to [B, T, V * (1 + P), D]."""
-        views = torch.arange(self.config.view_count, device=features.device)
-        tokens = self.projector(features.to(times.dtype))
-        tokens = tokens + self.view_embedding(views)[:, None] + times[:, None, None]
-        markers = self.view_marker(views)[:, None] + times[:, None, None]
-        return torch.cat([markers.expand(len(tokens), -1, -1, -1, -1).to(tokens.dtype), tokens], 3).flatten(2, 3)
 
     def denormalize(self, action: torch.Tensor) -> torch.Tensor:
         """Velocities [m/s, m/s, rad/s] of normalised ones."""
@@ -327,19 +310,6 @@ class VisualMemory:
         self._frames[robots, self._count[robots] % self._frames.shape[1]] = features.float()
         self._count[robots] += 1
         self.command[robots] = command
-
-
-def pool_features(features: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
-    """Pools frames' features from the current grid to the history's: [..., 16, F] to [..., 4, F]."""
-    (rows, columns), (down, across) = config.history_grid, config.current_grid
-    cells = features.unflatten(-2, (rows, down // rows, columns, across // columns))
-    return cells.mean((-4, -2)).flatten(-3, -2)
-
-
-def feature_dim(config: MMNavConfig) -> int:
-    """Channels of the vision tower's output."""
-    vision = config.vision_config
-    return vision.hidden_sizes[-1] if hasattr(vision, "hidden_sizes") else vision.hidden_size
 
 
 def patch_grid(config: MMNavConfig) -> tuple[int, int]:

@@ -81,11 +81,11 @@ def _nano_language() -> dict:
 
 
 SCALES = {
-    "nano": Scale(_resnet, _nano_language, _NANO_STUDENT),
+    "nano": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "glance_hidden": 256}),
     "nano-siglip": Scale(
         lambda: _siglip(96, 3, 3, 64, 8, 384),
         _nano_language,
-        {"image_size": [64, 64], "history": [8, 6, 4, 2], "command_input": True},
+        {"image_size": [64, 64], "history": [8, 6, 4, 2], "command_input": True, "glance_hidden": 256},
     ),
     "small": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "head_hidden": 512}, needs_language=True),
     "full": Scale(

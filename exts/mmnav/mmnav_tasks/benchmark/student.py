@@ -19,8 +19,8 @@ from mmnav.memory import keep_freed_memory
 from mmnav.rig import Rig, random_day
 from mmnav.scenes import ReachCfg, generate
 from mmnav.vla import SCALES, MMNavConfig, make_student
-from mmnav.vla.modeling_mmnav import pool_features
 from mmnav.vla.readout import CPU_ATTENTION
+from mmnav.vla.sight import pool_features
 
 from .machine import machine, print_table, spread, tell_machine
 
