@@ -25,6 +25,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="evaluation seeds, counted from 0")
     parser.add_argument("--physics", default="kinematic", help="kinematic, ovphysx or isaacsim_physx")
     parser.add_argument("--device", help="cpu or cuda:N; the first GPU, or else the CPU, if not given")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="of students' arithmetic")
     parser.add_argument("--out", type=Path, required=True, help="folder for summary.json and episodes.jsonl")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     return parser.parse_args()
@@ -50,7 +51,7 @@ def main() -> None:
     from mmnav.evaluate import as_record, results_table, summarize, write_results
     from mmnav_tasks.policies import make_policy
 
-    policies = {word: make_policy(word, device) for word in args.policy}
+    policies = {word: make_policy(word, device, args.precision) for word in args.policy}
     episodes = [
         (labels, episode)
         for task in tasks

@@ -138,8 +138,13 @@ BASELINES = {"random": RandomPolicy, "straight": StraightPolicy, "oracle": Oracl
 """Baselines by the words that ``--policy`` takes."""
 
 
-def make_policy(word: str, device: str):
+def make_policy(word: str, device: str, precision: str = "fp32"):
     """The policy that a word of ``--policy`` stands for: a baseline's name, an expert's or a student's folder.
+
+    Args:
+        word: It.
+        device: Where it thinks.
+        precision: Of a student's arithmetic, ``fp32`` or ``bf16``.
 
     Raises:
         mmnav.errors.UserError: If it is none of them.
@@ -147,7 +152,7 @@ def make_policy(word: str, device: str):
     if word in BASELINES:
         return BASELINES[word]()
     if is_student(word):
-        return StudentPolicy(*load_student(word, device))
+        return StudentPolicy(*load_student(word, device), precision)
     return ExpertPolicy(word, device)
 
 
