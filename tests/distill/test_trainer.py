@@ -88,17 +88,35 @@ def test_two_processes_equal_one(tmp_path):
 def test_muon_takes_the_large_matrices_and_adamw_the_rest():
     model = nn.ModuleDict({"table": nn.Embedding(50, 40), "mix": nn.Linear(40, 40), "head": nn.Linear(40, 3)})
     model["frozen"] = nn.Linear(40, 40).requires_grad_(False)
+    model["see"] = nn.Conv2d(8, 40, 3, bias=False)
     muon, adamw = make_optimizers(model, TrainerCfg(optimizer="muon", weight_decay=0.5))
-    names = {id(p): name for name, p in model.named_parameters()}
-    taken = lambda group: {names[id(p)] for p in group["params"]}  # noqa: E731
-    assert [taken(group) for group in muon.param_groups] == [{"mix.weight"}]
+    names = {p.data_ptr(): name for name, p in model.named_parameters()}
+    taken = lambda group: {names[p.data_ptr()] for p in group["params"]}  # noqa: E731
+    assert [taken(group) for group in muon.param_groups] == [{"mix.weight", "see.weight"}]
     assert [taken(group) for group in adamw.param_groups] == [
         {"table.weight", "head.weight"},
         {"mix.bias", "head.bias"},
     ]
     assert [group["weight_decay"] for group in adamw.param_groups] == [0.5, 0.0]
     (alone,) = make_optimizers(model, TrainerCfg())
-    assert sum(len(group["params"]) for group in alone.param_groups) == 5
+    assert sum(len(group["params"]) for group in alone.param_groups) == 6
+
+
+@pytest.mark.unit
+def test_muon_moves_a_kernel_as_it_moves_the_matrix_of_its_outputs():
+    torch.manual_seed(0)
+    kernel, line = nn.Conv2d(8, 40, 3), nn.Linear(72, 40)
+    line.weight.data.copy_(kernel.weight.detach().flatten(1))
+    gradient, cfg = torch.randn(40, 72), TrainerCfg(optimizer="muon")
+    for model in (kernel, line):
+        model.weight.grad = gradient.view(model.weight.shape).clone()
+        optimizer = make_optimizers(model, cfg)[0]
+        before = model.weight.detach().clone()
+        optimizer.step()
+        assert not torch.equal(model.weight, before)
+        optimizer.zero_grad()
+        assert model.weight.grad is None
+    assert torch.equal(kernel.weight.flatten(1), line.weight)
 
 
 @pytest.mark.unit

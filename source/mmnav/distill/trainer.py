@@ -208,11 +208,11 @@ class Trainer:
 
 
 def make_optimizers(model: nn.Module, cfg: TrainerCfg) -> list[torch.optim.Optimizer]:
-    """AdamW for what learns; with ``muon``, Muon before it for the large matrices that are no tables of embeddings."""
+    """AdamW for what learns; with ``muon``, Muon before it for large matrices and kernels that are no embeddings."""
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     learning = [p for p in model.parameters() if p.requires_grad]
     muon = cfg.optimizer == "muon"
-    takes = lambda p: muon and p.dim() == 2 and min(p.shape) >= _LARGE and id(p) not in tables  # noqa: E731
+    takes = lambda p: muon and p.dim() >= 2 and min(p[0].numel(), len(p)) >= _LARGE and id(p) not in tables  # noqa: E731
     large, rest = [p for p in learning if takes(p)], [p for p in learning if not takes(p)]
     groups = [
         {"params": [p for p in rest if p.dim() >= 2], "weight_decay": cfg.weight_decay},
@@ -220,6 +220,24 @@ def make_optimizers(model: nn.Module, cfg: TrainerCfg) -> list[torch.optim.Optim
     ]
     optimizers = [torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95))]
     if large:
-        matched = "match_rms_adamw"
-        optimizers.insert(0, torch.optim.Muon(large, cfg.lr, weight_decay=cfg.weight_decay, adjust_lr_fn=matched))
+        optimizers.insert(0, _Muon(large, cfg.lr, cfg.weight_decay))
     return optimizers
+
+
+class _Muon(torch.optim.Muon):
+    """torch's Muon, which takes matrices alone, for convolutions' kernels too: as matrices, a row for each output."""
+
+    def __init__(self, weights: list[nn.Parameter], lr: float, weight_decay: float):
+        self._weights = weights
+        self._matrices = [nn.Parameter(p.detach().view(len(p), -1)) for p in weights]  # they share the weights' memory
+        super().__init__(self._matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    def step(self, closure=None):
+        for weight, matrix in zip(self._weights, self._matrices, strict=True):
+            matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
+        return super().step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        for weight in self._weights:
+            weight.grad = None
