@@ -94,14 +94,14 @@ def rig_benchmark(args: argparse.Namespace) -> None:
 def student_benchmark(args: argparse.Namespace) -> None:
     """Drives one robot on one core with a cached history, and learns with all of them.
 
-    Learning goes with a frozen tower from cached features, ours and as transformers would do it, and end to end from
-    chunks of frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of; weights are drawn.
+    Learning goes from cached features (ours, with the paper's tokens, by plain transformers) and end to end from
+    frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of; weights are drawn.
     """
     from mmnav_tasks.benchmark.student import check_scale, measure_student, show
 
     check(args, "--rounds")
     check_scale(args.scale)
-    with progress((args.rounds + 1) * 8) as on_step:
+    with progress((args.rounds + 1) * 9) as on_step:
         result = measure_student(args.scale, args.rounds, on_step)
     finish(result, args.json, show)
 

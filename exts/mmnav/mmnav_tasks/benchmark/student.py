@@ -74,6 +74,7 @@ def measure_student(scale: str, rounds: int, on_step: Callable[[str], None]) -> 
         "torch_threads": threads,
         "rates": {name: spread(values) for name, values in rates.items()},
         "cached_to_not": ratio("control, one core", "control without a cache, one core"),
+        "glance_to_tokens": ratio("learn, tower frozen", "learn, tower frozen, the paper's tokens"),
         "narrow_to_plain": ratio("learn, tower frozen", "learn, tower frozen, plain transformers"),
         "frozen_to_end_to_end": ratio("learn, tower frozen", "learn, end to end"),
         "rendering_share": spread((1 / render / (1 / render + 1 / encode + 1 / act)).tolist()),
@@ -98,6 +99,9 @@ class Workload:
         self._alone, self._many = self.model.new_memory(1), self.model.new_memory(ROBOTS)
         self._past = self._images[:1].repeat(len(self.model.config.history), 1, 1, 1, 1)
 
+        paper, _ = make_student(scale, glance_hidden=0)
+        paper.language_model.set_attn_implementation(CPU_ATTENTION)
+        paper.freeze_tower()
         plain, _ = make_student(scale)
         plain.freeze_tower()
         plain.read_out = lambda embeddings, mask, positions: _whole(plain.language_model, embeddings, mask, positions)
@@ -110,6 +114,7 @@ class Workload:
             "encode": (self.encode, False),
             "decide": (self.decide, False),
             "learn, tower frozen": (_learning(self.model, self.windows()), False),
+            "learn, tower frozen, the paper's tokens": (_learning(paper, self.windows()), False),
             "learn, tower frozen, plain transformers": (_learning(plain, self.windows()), False),
             "learn, end to end": (_learning(whole, self.chunks()), False),
         }
@@ -230,6 +235,7 @@ def show(result: dict) -> None:
     print_table(table)
     told = {
         "cached_to_not": "control with the history cached / encoded again",
+        "glance_to_tokens": "learning, frames as a glance / as the paper's tokens",
         "narrow_to_plain": "learning, ours / plain transformers",
         "frozen_to_end_to_end": "learning, tower frozen / end to end",
         "rendering_share": "rendering's share of a student's rollout (render, encode, decide)",
