@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 from processes import run_python
 
@@ -10,3 +12,11 @@ from processes import run_python
 def python():
     """Runs Python in a process of its own; see :func:`processes.run_python`."""
     return run_python
+
+
+@pytest.fixture
+def small_disk():
+    """Files cannot grow beyond a size [bytes]: a write that fails for real, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mmnav import files
-from mmnav.files import find_folder, fresh_folder, replace_folder, write_atomically
+from mmnav.errors import UserError
+from mmnav.files import find_folder, fresh_folder, replace_folder, write_atomically, writing
 
 pytestmark = pytest.mark.unit
 
@@ -71,5 +74,25 @@ def test_a_text_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         write_atomically(path, "new")
     assert path.read_text() == "old"
-    with pytest.raises(FileNotFoundError):
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="nowhere/text: cannot be written .*No such file"):
         write_atomically(tmp_path / "nowhere" / "text", "text")
+
+
+@pytest.mark.parametrize("write", ["torch", "safetensors", "text"])
+def test_a_disk_that_is_full_is_one_clear_error_whoever_writes(tmp_path, small_disk, write):
+    path, weights = tmp_path / "weights", torch.zeros(100_000)
+    small_disk(4096)
+    with pytest.raises(UserError, match="weights: cannot be written"), writing(path):
+        if write == "torch":
+            torch.save(weights, path)
+        elif write == "safetensors":
+            save_file({"weights": weights}, path)
+        else:
+            path.write_text("x" * 100_000)
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="out of memory"), writing(tmp_path):
+        raise RuntimeError("out of memory")

@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from .errors import UserError
+
+_TORCH_SAVE = ("inline_container", "iostream", "PytorchStreamWriter")
+"""What torch.save says, one or another, in the RuntimeError that a full disk is to it."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Inside, a disk that is full, or that refuses, is one clear error.
+
+    Raises:
+        UserError: If that happens.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if type(error) is RuntimeError and not any(part in str(error) for part in _TORCH_SAVE):
+            raise
+        raise UserError(f"{path}: cannot be written ({error}); what was there before stays.") from error
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file that is complete or not there: to a temporary name, flushed to disk, then renamed."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    """Writes a text file that is complete or not there: to a temporary name, flushed to disk, then renamed.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    with writing(path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
 
 
 def fresh_folder(folder: Path) -> Path:

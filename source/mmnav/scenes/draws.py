@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import UserError
+
+SEEDS = 2**22
+"""Seeds of runs lie below this: with a sample's number below 2**40 they fit into 63 bits."""
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -21,7 +26,12 @@ def numbered_draws(numbers: np.ndarray, seed: int, stream: str) -> Draws:
         numbers: The samples' numbers, below 2**40, shape [E].
         seed: The run's.
         stream: Name of the purpose.
+
+    Raises:
+        UserError: If the seed is not below :data:`SEEDS`.
     """
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"seed is {seed}; it must lie between 0 and {SEEDS - 1}.")
     return Draws(numbers + seed * 2**40, stream)
 
 

@@ -62,12 +62,16 @@ class MMNavConfig(PreTrainedConfig):
         pairs = ("image_size", "current_grid", "history_grid", "field_of_view")
         is_pair = lambda value: len(value) == 2 and all(v > 0 for v in value)  # noqa: E731
         check_fields(self, is_pair, "be two positive numbers (down, across)", *pairs)
-        if any(a <= b for a, b in zip(self.history[:-1], self.history[1:], strict=True)) or 0 in self.history:
+        falls = all(a > b for a, b in zip(self.history[:-1], self.history[1:], strict=True))
+        if not falls or min(self.history, default=1) < 1:
             raise ValueError(f"MMNavConfig.history is {self.history}; it must fall, and end at 1 step ago or earlier.")
         divides = lambda value: not any(a % b for a, b in zip(self.current_grid, value, strict=True))  # noqa: E731
         check_fields(self, divides, f"divide current_grid, {self.current_grid}", "history_grid")
         check_fields(self, lambda value: 1 <= value <= len(VIEWS), f"lie between 1 and {len(VIEWS)}", "view_count")
         check_fields(self, lambda value: value >= 0, "be 0 or more", "glance_hidden")
+        side, shape = getattr(self.vision_config, "image_size", None), list(self.image_size)
+        if hasattr(self.vision_config, "patch_size") and isinstance(side, int) and shape != [side, side]:
+            raise ValueError(f"MMNavConfig.image_size is {shape}; its vision tower takes {[side, side]}.")
         super().__post_init__(**kwargs)
 
     @property

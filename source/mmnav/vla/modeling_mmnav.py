@@ -119,9 +119,9 @@ class MMNavForAction(MMNavPreTrainedModel):
         count = pixel_values.shape[:2]
         images = pixel_values.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features = self.vision_tower(images).last_hidden_state
-        if features.dim() == 3:  # a transformer's patches
+        if features.dim() == 3:  # a transformer's patches, behind its class token and registers if it has them
             rows, columns = patch_grid(self.config)
-            features = features.transpose(1, 2).unflatten(2, (rows, columns))
+            features = features[:, -rows * columns :].transpose(1, 2).unflatten(2, (rows, columns))
         pooled = F.adaptive_avg_pool2d(features, tuple(self.config.current_grid))
         return pooled.flatten(2).transpose(1, 2).unflatten(0, count).contiguous()
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, SiglipImageProcessor
 from transformers.utils import logging
 
 from ..errors import UserError, choose
-from ..files import fresh_folder, replace_folder
+from ..files import fresh_folder, replace_folder, writing
 from .configuration_mmnav import MMNavConfig
 from .modeling_mmnav import MMNavForAction
 from .processing_mmnav import MMNavProcessor
@@ -116,9 +117,14 @@ def make_student(
         **student: Fields of :class:`MMNavConfig` to change.
 
     Raises:
-        UserError: If the scale is unknown, a folder lacks a file, or the scale needs a language model and has none.
+        UserError: If the scale or a field is unknown, a folder lacks a file, or the scale needs a language model and
+            has none.
+        ValueError: If a field's value does not fit.
     """
     chosen = choose("scale", scale, SCALES)
+    known = {name: name for name in MMNavConfig.__annotations__ if not name.endswith("_config")}
+    for name in student:
+        choose("field of MMNavConfig", name, known)
     if chosen.needs_language and language is None:
         raise UserError(f"--scale {scale} needs --language: the folder of a pretrained language model.")
     tower, images = _load_vision(vision) if vision else (None, None)
@@ -152,9 +158,10 @@ def _load_vision(folder: str):
             config = config.vision_config
             config.vision_use_head = False
         mapped = AutoModel._model_mapping[type(config)]
-        return mapped.from_pretrained(path, config=config), AutoImageProcessor.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"--vision {folder}: cannot be loaded ({str(error).splitlines()[0]}).") from error
+        model = _pretrained(mapped, path, config=config)
+        return model, AutoImageProcessor.from_pretrained(path)
+    except Exception as error:
+        raise UserError(f"--vision {folder}: cannot be loaded ({_why(error)}).") from error
 
 
 def _load_language(folder: str):
@@ -164,12 +171,25 @@ def _load_language(folder: str):
     extra = {"gguf_file": gguf[0].name} if gguf else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **extra)
-        model = AutoModel.from_pretrained(path, dtype=torch.float32, **extra)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"--language {folder}: cannot be loaded ({str(error).splitlines()[0]}).") from error
+        model = _pretrained(AutoModel, path, dtype=torch.float32, **extra)
+    except Exception as error:
+        raise UserError(f"--language {folder}: cannot be loaded ({_why(error)}).") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _pretrained(kind, path: Path, **how) -> nn.Module:
+    """A pretrained model; ValueError if its checkpoint leaves weights out, which would be drawn at random."""
+    model, report = kind.from_pretrained(path, output_loading_info=True, **how)
+    if report["missing_keys"]:
+        raise ValueError(f"its weights lack {', '.join(sorted(report['missing_keys'])[:3])}")
+    return model
+
+
+def _why(error: Exception) -> str:
+    """What an error says in its first line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _pretrained_folder(flag: str, word: str) -> Path:
@@ -204,12 +224,16 @@ def quiet() -> Iterator[None]:
 
 
 def save_student(folder: Path, model: MMNavForAction, processor: MMNavProcessor) -> None:
-    """Writes a student; a folder of that name is replaced only when the new one is complete."""
-    fresh = fresh_folder(folder)
-    with quiet():
+    """Writes a student; a folder of that name is replaced only when the new one is complete.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    with quiet(), writing(folder):
+        fresh = fresh_folder(folder)
         model.save_pretrained(fresh)
         processor.save_pretrained(fresh)
-    replace_folder(folder)
+        replace_folder(folder)
 
 
 def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForAction, MMNavProcessor]:
