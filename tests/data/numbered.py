@@ -16,7 +16,11 @@ def numbered_demo(number: int, steps: int = 4, pixels: bool = False) -> Demo:
     arrays["by_expert"] = (np.arange(steps) % 2 == number % 2).astype(np.uint8)
     arrays["time"] = (0.1 * np.arange(steps) + number).astype(np.float32)
     return Demo(
-        scene={"family": ("Reach", "Squeeze", "Avoid")[number % 3], "width": number},
+        scene=(
+            {"family": "Reach", "half_width": 6.0 + number},
+            {"family": "Squeeze", "easy_gap_width": [0.8, 1.1 + number]},
+            {"family": "Avoid", "half_width": 6.0 + number},
+        )[number % 3],
         layout=7 * number,
         difficulty=1.0 / (1 + number),
         outcome=OUTCOMES[number % 4],

@@ -16,7 +16,7 @@ import pytest
 from numbered import assert_same, numbered_demo
 
 import mmnav.data.shards as shards
-from mmnav.data import ShardWriter, merge, read_demos, read_index, verify
+from mmnav.data import Frames, ShardWriter, merge, read_demos, read_index, verify
 from mmnav.data.demo import FORMAT
 from mmnav.data.shards import INDEX, read_episode, read_headings, read_shard, shard_paths
 from mmnav.errors import UserError
@@ -237,6 +237,17 @@ def test_damage_gives_one_clear_error_with_file_and_field(tmp_path, kind):
     assert list(problems(tmp_path)) == [path.name]
 
 
+@pytest.mark.parametrize("scene", [{"family": "Maze"}, {"family": "Reach", "gaps": [1, 2]}])
+def test_a_scene_that_cannot_be_made_again_is_found(tmp_path, scene):
+    path = write(tmp_path, [1]) / "shard-000-000000.h5"
+    with h5py.File(path, "a") as file:
+        file["data/demo_0"].attrs["scene"] = json.dumps(scene)
+    (tmp_path / INDEX).unlink()
+    assert "cannot be made again" in problems(tmp_path)[path.name]
+    with pytest.raises(UserError, match=r"cannot be made again \((unknown scene family 'Maze'|ReachCfg has no field)"):
+        Frames(list(read_demos(path)))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_file_that_is_cut_off_is_named(folder, share):
     path = folder / "shard-000-000001.h5"
@@ -314,14 +325,6 @@ def test_one_file_is_held_against_the_index_beside_it(folder):
 
 
 # -- disks that are full
-
-
-@pytest.fixture
-def small_disk():
-    """Files cannot grow beyond a size [bytes]: a write that fails for real, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _fail(*_args, **_kwargs):

@@ -85,6 +85,11 @@ class Demo:
         """Number of steps."""
         return len(self.time)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all its numbers are."""
+        return all(np.isfinite(getattr(self, name)).all() for name in FIELDS)
+
     def check(self) -> None:
         """Raises ValueError if a shape, a number or the outcome is wrong; the message names the field."""
         if not isinstance(self.scene, dict) or not isinstance(self.scene.get("family"), str):

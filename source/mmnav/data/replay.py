@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ..errors import UserError
 from ..rig import Images, LookCfg, Rig, RigCfg, fisheye_rig
 from ..scenes import SceneBatch, advance, from_record, generate
 from ..scenes.builder import draw_paint
@@ -100,7 +101,7 @@ _ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "velocity": (3,), "exper
 
 
 def _scenes(demos: Sequence[Demo]) -> SceneBatch:
-    """Makes the layouts of episodes, family by family."""
+    """Makes the layouts of episodes, family by family; UserError if there is no such family."""
     groups: dict[str, list[int]] = {}
     for i, demo in enumerate(demos):
         groups.setdefault(json.dumps(demo.scene), []).append(i)
@@ -108,7 +109,10 @@ def _scenes(demos: Sequence[Demo]) -> SceneBatch:
     for record, rows in groups.items():
         seeds = np.array([demos[i].layout for i in rows])
         levels = np.array([demos[i].difficulty for i in rows])
-        parts.append(generate(from_record(json.loads(record)), seeds, levels))
+        try:
+            parts.append(generate(from_record(json.loads(record)), seeds, levels))
+        except ValueError as error:
+            raise UserError(f"an episode's scene cannot be made again ({error}).") from error
     slots = max(part.geom_count for part in parts)
     order = torch.empty(len(demos), dtype=torch.long)
     order[torch.tensor([i for rows in groups.values() for i in rows])] = torch.arange(len(demos))

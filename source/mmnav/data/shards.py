@@ -69,6 +69,16 @@ class ShardWriter:
         found = (_NUMBER.fullmatch(name) for name in names | set(index))
         return 1 + max((int(m[2]) for m in found if m and int(m[1]) == self._rank), default=-1)
 
+    @property
+    def shard_count(self) -> int:
+        """Shards that this process has written, in this run or before."""
+        return self._next
+
+    def headings(self) -> Iterator[Heading]:
+        """What the episodes in those shards are about."""
+        for path in sorted(self.folder.glob(f"shard-{self._rank:03d}-*.h5")):
+            yield from read_headings(path)
+
     def write(self, demo: Demo) -> bool:
         """Adds an episode; returns whether it, and all before it, are on disk now."""
         demo.check()
@@ -331,6 +341,7 @@ def _verdict(path: Path, entry: dict | None) -> Verdict:
     try:
         for demo in read_shard(path, pixels=True):
             episodes, steps = episodes + 1, steps + len(demo)
+            _check_scene(demo)
         if entry is not None and entry != describe_shard(path):
             return Verdict(path, episodes, steps, "its line in the index does not describe it; take that line out.")
     except UserError as error:
@@ -338,6 +349,16 @@ def _verdict(path: Path, entry: dict | None) -> Verdict:
         return Verdict(path, episodes, steps, f"{what} Delete it, or read it with the version that wrote it.")
     note = None if entry is not None else "it is in no index, and was adopted: complete, but its checksum is not known."
     return Verdict(path, episodes, steps, note=note)
+
+
+def _check_scene(demo: Demo) -> None:
+    """Raises UserError if the episode's scene cannot be made again."""
+    from ..scenes import from_record  # needs torch, which reading does not
+
+    try:
+        from_record(demo.scene)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"an episode's scene cannot be made again ({error}).") from error
 
 
 def _index_verdicts(folder: Path, strays: Sequence[Path]) -> Iterator[Verdict]:
