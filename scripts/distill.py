@@ -22,13 +22,15 @@ ROOT = Path(_checkout.__file__).resolve().parents[1]
 
 def main() -> None:
     """Checks the words, makes the student and the robots, runs, writes the report."""
-    from mmnav.distill.loop import read_run
+    from mmnav.distill.results import read_run
     from mmnav.distill.settings import parse_words, save_settings
     from mmnav.vla import make_student
     from mmnav_tasks import launch
 
     words = parse_words(sys.argv[1:], ROOT / "config" / "distill", __doc__)
     device = launch.device_name(words.device)
+    if device.startswith("cuda") and "LOCAL_RANK" in os.environ:
+        device = launch.device_name(f"cuda:{os.environ['LOCAL_RANK']}")
     out = words.out or Path("logs") / "distill" / f"{words.scale}_seed{words.run.seed}"
     launch.writable_folder("--out", out, free_bytes=2 * 10**9)
     read_run(words.run, out)  # complains before anything slow starts
@@ -37,18 +39,20 @@ def main() -> None:
     except json.JSONDecodeError as error:
         raise UserError(f"--student {words.student}: the values must be JSON ({error}).") from None
 
-    from mmnav_tasks.distill import distil, load_experts
+    from mmnav_tasks.distill import distil, load_experts, origin_of
 
-    experts = load_experts(words.experts if words.experts.is_absolute() else ROOT / words.experts, device)
+    folder = words.experts if words.experts.is_absolute() else ROOT / words.experts
+    experts, origin = load_experts(folder, device), origin_of(folder, words.precision)
     try:
         student = make_student(words.scale, words.vision, words.language, seed=words.run.seed, **changes)
     except (TypeError, ValueError) as error:
         raise UserError(f"--student {words.student}: {error}") from error
+    read_run(words.run, out, student[0].config, origin)
     if int(os.getenv("RANK", "0")) == 0:
         told = {name: getattr(words, name) for name in ("scale", "vision", "language", "precision", "student")}
         save_settings(out / "settings.yaml", words.run, **told)
     pretrained = (words.vision is not None, words.language is not None)
-    distil(words.run, out, student, experts, pretrained, device, words.precision, words.report_episodes)
+    distil(words.run, out, student, experts, pretrained, origin, device, words.precision, words.report_episodes)
 
 
 if __name__ == "__main__":

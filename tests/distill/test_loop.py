@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator, DistributedType
+from processes import python_environment
 from safetensors.torch import load_file
-from toy_robots import ToyRobots
+from toy_robots import CFG, ToyRobots
 
 from mmnav.distill.balance import shares
 from mmnav.distill.loop import Distillation
 from mmnav.distill.settings import DistillCfg
-from mmnav.distill.trainer import TrainerCfg
 from mmnav.errors import UserError
 from mmnav.vla import load_student, make_student
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-FEW = TrainerCfg(steps=2, batch=4, warmup=1, save_every=1)
-CFG = DistillCfg(
-    robots=3, demo_steps=40, iterations=1, rollout_steps=20, episodes=10, chunk=2,
-    tower=FEW, reading=FEW, offline=FEW, online=FEW,
-)  # fmt: skip
 
 
 def _run(folder: Path, robots: ToyRobots, cfg: DistillCfg = CFG) -> dict:
@@ -65,14 +62,21 @@ def _stop_after(method: str, calls: int):
     return Stopped()
 
 
-@pytest.mark.parametrize(("method", "calls"), [("collect", 1), ("evaluate", 1), ("evaluate", 2)])
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, whole, method, calls):
+@pytest.mark.parametrize(
+    ("method", "calls", "left"),
+    [("collect", 1, 2), ("collect", 2, 1), ("evaluate", 1, 1), ("evaluate", 2, 0)],
+)
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, whole, method, calls, left):
+    """Stage 1 is recorded in two rounds, iteration 1 in one; none of them is driven twice."""
     folder, results = whole
     with pytest.raises(KeyboardInterrupt):
-        _run(tmp_path, _stop_after(method, calls))
-    resumed = _run(tmp_path, ToyRobots())
+        _run(tmp_path / "here", _stop_after(method, calls))
+    (tmp_path / "here").rename(tmp_path / "there")  # a run may be carried to another machine
+    robots = ToyRobots()
+    resumed = _run(tmp_path / "there", robots)
+    assert len(robots.shares) == left
     for stage in ("pretrained", "stage 1", "iteration 1", "best"):
-        a, b = _weights(tmp_path, stage), _weights(folder, stage)
+        a, b = _weights(tmp_path / "there", stage), _weights(folder, stage)
         assert all(torch.equal(a[name], b[name]) for name in b), stage
     assert [stage["shares"] for stage in resumed["stages"]] == [stage["shares"] for stage in results["stages"]]
 
@@ -166,3 +170,45 @@ def test_stored_pixels_are_what_is_learned_from(tmp_path, whole):
         _weights(tmp_path / "stored", "stage 1")["sight.now.weight"],
         _weights(folder, "stage 1")["sight.now.weight"],
     )
+
+
+def test_an_episode_with_a_number_that_is_not_finite_is_left_out(tmp_path, whole):
+    class Glitching(ToyRobots):
+        def collect(self, *args, **kwargs):
+            demos = super().collect(*args, **kwargs)
+            demos[0].velocity[3] = float("nan")
+            return demos
+
+    results = _run(tmp_path, Glitching())
+    assert [a["demos"] - b["demos"] for a, b in zip(whole[1]["stages"], results["stages"], strict=True)] == [0, 1]
+
+
+def test_two_ranks_go_through_all_stages_together(tmp_path):
+    """Every rank records shards of its own; DDP finds a gradient for every weight that learns."""
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29533",
+         Path(__file__).with_name("toy_run.py"), tmp_path],
+        env=python_environment() | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    names = {path.name for path in (tmp_path / "episodes" / "iteration 1").glob("*.h5")}
+    assert names == {"shard-000-000000.h5", "shard-001-000000.h5"}
+    assert json.loads((tmp_path / "results.json").read_text())["best"] in ("stage 1", "iteration 1")
+
+
+def test_weights_that_are_cut_up_are_refused(tmp_path):
+    accelerator = Accelerator(cpu=True)
+    accelerator.state.distributed_type, before = DistributedType.FSDP, accelerator.state.distributed_type
+    try:
+        with pytest.raises(UserError, match="FSDP cuts up the weights"):
+            Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
+    finally:
+        accelerator.state.distributed_type = before
+
+
+def test_other_experts_are_refused(tmp_path):
+    made = {"experts": {"reach": "1"}}
+    Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), origin=made).run()
+    with pytest.raises(UserError, match="is a run with another experts"):
+        Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), origin={"experts": {"reach": "2"}})

@@ -11,6 +11,7 @@ from toy_robots import straight_drive
 
 from mmnav.data import Frames, Replay, student_rig
 from mmnav.distill.samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples
+from mmnav.errors import UserError
 from mmnav.rig import plain_day
 from mmnav.vla import make_student
 
@@ -57,7 +58,7 @@ def test_demonstrations_have_their_share_of_every_capability(frames):
     assert (
         StepDraw(frames, FAMILIES, [1.0, 1.0, 1.0], seed=1, demo_steps=first, demo_share=0.0)(NUMBERS) >= first
     ).all()
-    with pytest.raises(ValueError, match="no step of Reach by the student"):
+    with pytest.raises(UserError, match="no step of Reach by the student"):
         StepDraw(frames, FAMILIES, [1.0, 1.0, 1.0], seed=1, demo_steps=len(frames), demo_share=0.5)
 
 
@@ -69,7 +70,7 @@ def test_a_draw_depends_on_its_number_and_the_seed_alone(frames):
 
 
 def test_a_capability_without_a_step_is_named(frames):
-    with pytest.raises(ValueError, match="no step of Avoid"):
+    with pytest.raises(UserError, match="no step of Avoid"):
         StepDraw(Frames([straight_drive("Reach", 1), straight_drive("Squeeze", 1)]), FAMILIES, [1 / 3] * 3, seed=0)
 
 
@@ -88,6 +89,8 @@ def test_a_window_holds_the_frames_of_its_own_episode_that_many_steps_ago(frames
     assert torch.equal(seen[there], (now[:, None] - ago).float()[there])
     assert not there.all() and there.any()
     assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now])
+    assert torch.equal(batch["commands"][:, 0], frames.command(now))
+    assert torch.equal(batch["commands"][there[:, -1], 0], frames.arrays["action"][now - 1][there[:, -1]])
 
 
 def test_chunks_and_windows_teach_the_same(frames, student):
@@ -105,6 +108,7 @@ def test_chunks_and_windows_teach_the_same(frames, student):
         windows = WindowSamples(frames, features, draw, processor, model.config).batch(NUMBERS)
         other = model(**windows)
     assert torch.equal(chunks["labels"], windows["labels"])
+    assert torch.equal(chunks["commands"], windows["commands"])
     assert torch.equal(chunks["frame_mask"][:, -1], torch.ones(6, dtype=torch.bool))
     # paint is drawn by other seeds here, so that velocities are close and not equal
     assert (whole.velocity - other.velocity).abs().max() < 0.05

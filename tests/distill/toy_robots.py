@@ -7,9 +7,18 @@ import torch
 
 from mmnav.data import Demo
 from mmnav.data.pixels import encode_pixels
+from mmnav.distill.settings import DistillCfg
+from mmnav.distill.trainer import TrainerCfg
 from mmnav.evaluate import Episode
 from mmnav.robot import ROBOT
 from mmnav.scenes import SCENES, as_record, generate
+
+FEW = TrainerCfg(steps=2, batch=4, warmup=1, save_every=1)
+CFG = DistillCfg(
+    robots=3, demo_steps=80, iterations=1, rollout_steps=20, episodes=10, chunk=2,
+    tower=FEW, reading=FEW, offline=FEW, online=FEW,
+)  # fmt: skip
+"""A run of a few steps; stage 1 takes two rounds of :class:`ToyRobots`."""
 
 
 def straight_drive(family: str, layout: int, steps: int = 20, outcome: str = "success") -> Demo:
@@ -37,7 +46,7 @@ def straight_drive(family: str, layout: int, steps: int = 20, outcome: str = "su
         goal=ahead,
         time=(0.1 * np.arange(steps)).astype(np.float32),
         expert_action=velocity,
-        action=velocity,
+        action=0.5 * velocity,
         by_expert=np.ones(steps, np.uint8),
         reward=np.zeros(steps, np.float32),
     )
@@ -56,6 +65,7 @@ class ToyRobots:
 
     def collect(self, shares, steps, *, student, mixing, disturbance, round_index, pixels, on_step):
         self.shares.append(list(shares))
+        torch.rand(3)  # as an env does; nothing that learns may depend on it
         on_step(steps)
         demos = [
             straight_drive(family, 100 * round_index + i, outcome="success" if i else "unfinished")

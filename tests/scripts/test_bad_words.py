@@ -45,6 +45,10 @@ CASES = [
     ((DISTILL, "--experts", "{tmp}/full", "--out", "{tmp}/run"), "no folder reach, squeeze, avoid there"),
     ((DISTILL, "--iterations", "-1", "--out", "{tmp}/run"), "iterations is -1"),
     ((DISTILL, "--student", "history", "[2,4]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, 4]"),
+    ((DISTILL, "--student", "history", "[2,-1]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, -1]"),
+    ((DISTILL, "--student", "glance_hiden", "0", "--out", "{tmp}/run"), "Did you mean glance_hidden"),
+    ((DISTILL, "--scale=nano-siglip", "--student", "image_size", "[48,96]", "--out", "{tmp}/run"), "takes [64, 64]"),
+    ((DISTILL, "--seed", "20251003", "--out", "{tmp}/run"), "seed is 20251003; it must lie between 0 and"),
     ((DISTILL, "--student", "history", "two", "--out", "{tmp}/run"), "must be JSON"),
     ((DISTILL, "--out", "{tmp}/distilled"), "is a run with another"),
     (("-m", "mmnav.scenes", "Reach", "--difficulty", "2"), "--difficulty must lie in [0, 1], not 2.0"),
@@ -69,7 +73,7 @@ def folder(tmp_path_factory):
     (tmp / "broken" / "model.safetensors").write_bytes(b"cut off")
     (tmp / "broken" / "config.json").write_text(json.dumps({"format": 1}))
     (tmp / "distilled").mkdir()
-    (tmp / "distilled" / "results.json").write_text(json.dumps({"cfg": {"seed": 7}, "stages": [], "experts": {}}))
+    (tmp / "distilled" / "results.json").write_text(json.dumps({"cfg": {"seed": 7}, "student": {}, "origin": {}}))
     return tmp
 
 

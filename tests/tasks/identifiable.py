@@ -11,7 +11,7 @@ import torch
 from mmnav.data.pixels import decode_pixels
 from mmnav.scenes import from_record, generate
 from mmnav_tasks.collect import Collector
-from mmnav_tasks.distill import families_of
+from mmnav_tasks.distill import Robots, families_of
 from mmnav_tasks.launch import running_env, task_config
 from mmnav_tasks.policies import to_velocity
 
@@ -23,6 +23,9 @@ class Numbered:
 
     def __init__(self, number: int):
         self.action = torch.tensor([0.25 * number, 0.0, -0.125 * number])
+
+    def reset(self, env):
+        pass
 
     def __call__(self, obs):
         return self.action.expand(len(obs["state"]), 3)
@@ -44,6 +47,13 @@ def _views(demo) -> bool:
     return len(images) == len(demo) and not any(torch.equal(a, b) for a, b in itertools.pairwise(images[:9]))
 
 
+def _as_evaluated(recording, evaluated: dict[str, list], step: float) -> bool:
+    """Whether a recording shows the very episode of the evaluation that its title names."""
+    family, layout, _ = recording.title.split(", ")
+    episode = evaluated[family][int(layout.removeprefix("validation layout "))]
+    return recording.outcome == episode.outcome and len(recording.pose) == max(round(episode.time / step) - 1, 1)
+
+
 def main() -> None:
     cfg, _ = task_config("Distill")
     cfg.sim.device, cfg.scene.num_envs, cfg.seed = "cpu", 12, 0
@@ -56,6 +66,9 @@ def main() -> None:
         repeated, other = collect(collector, 0), collect(collector, 1)
         seen = collect(collector, 0, pixels=True)
         step = env.unwrapped.step_dt
+        robots = Robots(env.unwrapped, experts, seed=0)
+        evaluated = robots.evaluate(None, 4, lambda ended: None)
+        told = robots.telling(None, 5)
     wrong = dict.fromkeys(("labels", "actions", "starts", "goals", "times"), 0)
     for demo in demos:
         label = to_velocity(experts[demo.family].action).numpy()
@@ -88,6 +101,8 @@ def main() -> None:
         "repeats": _same(demos, repeated),
         "differs": not _same(demos, other),
         "pixels": _same(demos, seen) and all(_views(demo) for demo in seen),
+        "told": [recording.title for recording in told],
+        "told_as_evaluated": all(_as_evaluated(recording, evaluated, step) for recording in told),
         "pixels_unasked": any(demo.pixels is not None for demo in demos),
     }
     print("FOUND " + json.dumps(result), flush=True)

@@ -53,6 +53,12 @@ def test_pixels_are_kept_of_every_step_if_asked_for(found):
     assert not found["pixels_unasked"]
 
 
+def test_episodes_that_a_report_shows_go_as_they_were_evaluated(found):
+    worst = [title.split(", ")[0] for title in found["told"] if title.endswith("of the worst")]
+    assert worst == ["Reach", "Squeeze", "Avoid", "Reach", "Squeeze"]  # the families take turns
+    assert found["told_as_evaluated"]
+
+
 def test_no_episode_runs_over_the_end_of_another(found):
     assert found["steps"] == found["expected_steps"]
 

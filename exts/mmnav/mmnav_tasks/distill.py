@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from tensordict import TensorDict
 
 from mmnav.data import Demo
+from mmnav.data.shards import checksum
 from mmnav.distill.loop import Distillation
 from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
@@ -83,10 +85,7 @@ class Robots:
             episodes: Episodes of each family.
             on_step: Called after every step with the number of episodes that have ended.
         """
-        env, blend = self._env, self._env.cfg.layout
-        own = evaluation_layouts(VALIDATION_SEED, episodes)
-        layouts = np.concatenate([blend.blend(i, own) for i in range(len(self.families))])
-        policy = self._driver(student)
+        env, layouts, policy = self._env, self._validation_layouts(episodes), self._driver(student)
         done: list[Episode] = []
         for first in range(0, len(layouts), env.num_envs):
             part = layouts[first : first + env.num_envs]
@@ -94,15 +93,35 @@ class Robots:
             done += run_episodes(env, policy, part, 0, tell)
         return {name: done[i * episodes : (i + 1) * episodes] for i, name in enumerate(self.families)}
 
-    def worst(self, student: Student, count: int) -> list[Recording]:
-        """Records the episodes that go worst of a round of validation layouts: failures first, then near misses."""
-        if count < 1:
+    def telling(self, student: Student, worst: int) -> list[Recording]:
+        """Records some episodes of a round of validation layouts, which go as they go in an evaluation.
+
+        Args:
+            student: Who drives.
+            worst: How many that go worst, in turns of the families: failures first, then near misses. One more of each
+                family is typical: the success that takes the median time.
+        """
+        if worst < 1:
             return []
         each = max(1, self._env.num_envs // len(self.families))
-        episodes = [e for family in self.evaluate(student, each, lambda ended: None).values() for e in family]
-        episodes.sort(key=lambda episode: (episode.succeeded, episode.clearance))
-        layouts = np.array([episode.layout for episode in episodes[: min(count, self._env.num_envs)]])
-        return record_episodes(self._env, self._driver(student), layouts, 0, "student")
+        failing, typical = [], {}
+        for i, (family, episodes) in enumerate(self.evaluate(student, each, lambda ended: None).items()):
+            by_merit = sorted(range(each), key=lambda k: (episodes[k].succeeded, episodes[k].clearance))  # noqa: B023
+            failing.append([(i * each + k, f"{family}, validation layout {k}, of the worst") for k in by_merit])
+            good = sorted((k for k in by_merit if episodes[k].succeeded), key=lambda k: episodes[k].time)  # noqa: B023
+            if good:
+                typical[i * each + good[len(good) // 2]] = (
+                    f"{family}, validation layout {good[len(good) // 2]}, typical"
+                )
+        chosen = itertools.islice(itertools.chain.from_iterable(zip(*failing, strict=True)), worst)
+        return record_episodes(
+            self._env, self._driver(student), self._validation_layouts(each), 0, dict(chosen) | typical
+        )
+
+    def _validation_layouts(self, episodes: int) -> np.ndarray:
+        """Layouts of so many episodes of each family, family by family."""
+        own = evaluation_layouts(VALIDATION_SEED, episodes)
+        return np.concatenate([self._env.cfg.layout.blend(i, own) for i in range(len(self.families))])
 
     def _driver(self, student: Student | None) -> Policy:
         if student is None:
@@ -148,12 +167,19 @@ def load_experts(folder: Path, device: str) -> dict[str, ExpertPolicy]:
     return {name: ExpertPolicy(str(Path(folder) / name.lower()), device) for name in names}
 
 
+def origin_of(experts: Path, precision: str) -> dict[str, object]:
+    """What a run is made with besides its settings and its student: it cannot go on with anything else."""
+    weights = sorted(Path(experts).glob("*/model.safetensors"))
+    return {"experts": {path.parent.name: checksum(path)[:16] for path in weights}, "precision": precision}
+
+
 def distil(
     cfg: DistillCfg,
     out: Path,
     student: Student,
     experts: dict[str, ExpertPolicy],
     pretrained: tuple[bool, bool],
+    origin: dict[str, object],
     device: str,
     precision: str,
     report_episodes: int,
@@ -166,6 +192,7 @@ def distil(
         student: The student to begin with.
         experts: Its teachers; see :func:`load_experts`.
         pretrained: Whether the student's tower and language model are.
+        origin: See :func:`origin_of`.
         device: Where to simulate and learn.
         precision: ``fp32`` or ``bf16``.
         report_episodes: Episodes that the report shows.
@@ -178,6 +205,8 @@ def distil(
     from .launch import running_env, task_config
 
     keep_freed_memory()
+    if device != "cpu":
+        torch.cuda.set_device(device)  # accelerate's own choice is the current device
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
     display = Display(quiet=not accelerator.is_main_process)
     if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
@@ -192,14 +221,22 @@ def distil(
         robots = Robots(env.unwrapped, experts, seed=cfg.seed, rank=accelerator.process_index, precision=precision)
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         run = Distillation(
-            cfg, out, student, robots, pretrained=pretrained, accelerator=accelerator, display=display, command=command
+            cfg,
+            out,
+            student,
+            robots,
+            pretrained=pretrained,
+            origin=origin,
+            accelerator=accelerator,
+            display=display,
+            command=command,
         )
         try:
             results = run.run()
         except KeyboardInterrupt:
             display.say("Interrupted; the same command goes on with it.")
             raise
-        recordings = robots.worst(run.best(), report_episodes) if accelerator.is_main_process else []
+        recordings = robots.telling(run.best(), report_episodes) if accelerator.is_main_process else []
     if accelerator.is_main_process:
         page = write_report(out / "report", results, recordings)
         best = out / "students" / "best"

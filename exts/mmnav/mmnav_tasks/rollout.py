@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -66,26 +66,34 @@ def without_curriculum(env) -> Iterator[None]:
         env.curriculum_manager = before
 
 
-def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, title: str) -> list[Recording]:
-    """Runs one episode on each layout, as :func:`run_episodes` does, and keeps what a video shows."""
-    world, frames, count = env.world, [], len(layouts)
+def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, titles: Mapping[int, str]) -> list[Recording]:
+    """Runs one episode on each layout, as :func:`run_episodes` does, and keeps what a video shows of some.
+
+    Args:
+        env: The unwrapped env.
+        policy: The policy.
+        layouts: Layout seeds, shape [N].
+        seed: Seed of the dynamics' randomisation.
+        titles: What to say above the episodes that are kept, by their index.
+    """
+    world, frames, rows = env.world, [], torch.tensor(list(titles), device=env.device)
     rgb = [lambda: env.obs_buf["rgb"]] if "rgb" in env.obs_buf else []
 
     def keep(_ended: int) -> None:
         seen = (world.pose, world.geom_position, world.depth, *(look() for look in rgb))
-        frames.append([a[:count].cpu().numpy().copy() for a in seen])
+        frames.append([a[rows].cpu().numpy() for a in seen])
 
     episodes = run_episodes(env, policy, layouts, seed, keep)
-    scenes = generate(world.layouts.cfg, layouts)
+    scenes = generate(world.layouts.cfg, layouts[list(titles)])
     recordings = []
-    for i, episode in enumerate(episodes):
+    for i, (index, title) in enumerate(titles.items()):
+        episode = episodes[index]
         steps = round(episode.time / env.step_dt)
         # what is seen after an episode's last step is the next episode's start: the last frame is the one before
         kept = frames[: max(steps - 1, 1)]
         pose, geoms, depth, *rest = (np.stack([frame[a][i] for frame in kept]) for a in range(len(kept[0])))
-        label = f"{title}, evaluation seed {seed}, episode {i}"
         seen = (pose, geoms, depth, episode.outcome, env.step_dt, *rest)
-        recordings.append(Recording(label, scenes[i : i + 1], *seen))
+        recordings.append(Recording(title, scenes[i : i + 1], *seen))
     return recordings
 
 

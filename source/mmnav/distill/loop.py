@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,16 +25,19 @@ from ..errors import UserError
 from ..evaluate import Episode, summarize
 from ..files import fresh_folder, replace_folder, write_atomically
 from ..rig import random_day
-from ..vla import MMNavConfig, MMNavForAction, MMNavProcessor, load_student, save_student
+from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
 from ..vla.sight import feature_dim
 from .balance import gap, shares
 from .display import Display
-from .pretrain import DepthPretraining, PromptReading
+from .pretrain import DepthPretraining, PromptReading, only_parts_learn
+from .results import describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
-from .trainer import Samples, Trainer, TrainerCfg
+from .trainer import SHARDING, Samples, Trainer, TrainerCfg
 
 _ENCODED_AT_A_TIME = 64
+_FIRST_ITERATION = 500
+"""Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
 
 
 class Simulator(Protocol):
@@ -64,38 +68,6 @@ class Simulator(Protocol):
         ...
 
 
-def read_run(cfg: DistillCfg, folder: Path) -> dict | None:
-    """The results of the run that a folder holds, which this configuration can go on with; None if it holds none.
-
-    Only the number of iterations may be another.
-
-    Raises:
-        UserError: If it holds a run of another configuration, or ``results.json`` cannot be read.
-    """
-    path = Path(folder) / "results.json"
-    if not path.is_file():
-        return None
-    try:
-        results = json.loads(path.read_text())
-        theirs = results["cfg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); name another --out.") from error
-    ours = json.loads(json.dumps(asdict(cfg)))
-    changed = [name for name, value in ours.items() if name != "iterations" and theirs.get(name) != value]
-    if changed:
-        raise UserError(f"{path} is a run with another {', '.join(changed)}; name another --out.")
-    return results
-
-
-def _describe(config: MMNavConfig) -> dict:
-    """What makes a student this student and no other, as plain data."""
-    names = ("image_size", "field_of_view", "samples", "history", "current_grid", "history_grid", "view_count")
-    names += ("head_hidden", "command_input", "glance_hidden")
-    inner = {"vision": config.vision_config, "language": config.text_config}
-    sizes = {name: [c.model_type, getattr(c, "hidden_size", None) or c.hidden_sizes] for name, c in inner.items()}
-    return json.loads(json.dumps({name: getattr(config, name) for name in names} | sizes))
-
-
 class Distillation:
     """A run: its folder holds everything, so that it can be stopped anywhere and go on anywhere.
 
@@ -111,6 +83,7 @@ class Distillation:
         simulator: Simulator,
         *,
         pretrained: tuple[bool, bool] = (False, False),
+        origin: Mapping[str, object] | None = None,
         accelerator: Accelerator | None = None,
         display: Display | None = None,
         command: str = "",
@@ -123,17 +96,21 @@ class Distillation:
             student: The student to begin with.
             simulator: Where the robots are.
             pretrained: Whether its tower and its language model come with pretrained weights.
+            origin: What else must be the same if the run goes on, as plain data: its experts, its precision.
             accelerator: Processes and precision.
             display: What shows the progress.
             command: What the user said, for the report.
 
         Raises:
-            UserError: If the folder holds a run of another configuration.
+            UserError: If the folder holds a run of another configuration, student or origin.
         """
         self.cfg, self.folder, self._simulator = cfg, Path(folder), simulator
         self.model, self.processor = student
-        self._pretrained = pretrained
+        self._pretrained, origin = pretrained, {"pretrained": list(pretrained), **(origin or {})}
         self._accelerator = accelerator or Accelerator()
+        if self._accelerator.distributed_type in SHARDING:
+            what = f"{self._accelerator.distributed_type} cuts up the weights"
+            raise UserError(f"{what}, and every process drives with the whole student; use config/accelerate/ddp.yaml.")
         self._display = display or Display(quiet=True)
         self.families = list(simulator.families)
         self._path = self.folder / "results.json"
@@ -143,19 +120,15 @@ class Distillation:
             "seed": cfg.seed,
             "episodes": cfg.episodes,
             "cfg": json.loads(json.dumps(asdict(cfg))),
-            "student": _describe(self.model.config),
+            "student": describe_student(self.model.config),
+            "origin": origin,
             "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "warp-lang")},
             "experts": {},
             "stages": [],
         }
-        before = read_run(cfg, self.folder)
+        before = read_run(cfg, self.folder, self.model.config, origin)
         if before is not None:
-            kept = {name: self.results[name] for name in ("cfg", "command")}
-            ours = self.results["student"]
-            changed = [name for name, value in ours.items() if before["student"][name] != value]
-            if changed:
-                raise UserError(f"{self._path} is a run of a student with another {', '.join(changed)}.")
-            self.results = before | kept
+            self.results = before | {name: self.results[name] for name in ("cfg", "command")}
         self._frames = Frames()
         self._features: torch.Tensor | None = None
 
@@ -194,10 +167,13 @@ class Distillation:
         return kept
 
     def _record_experts(self, writer: ShardWriter) -> None:
-        """Lets the experts drive until there is enough of each capability."""
+        """Lets the experts drive until there is enough of each capability; a round is a shard."""
         cfg, missing = self.cfg, dict.fromkeys(self.families, self.cfg.demo_steps)
-        round_index = 0
+        for heading in writer.headings():
+            missing[heading.family] -= heading.steps * self._accelerator.num_processes
         with self._display.bar("experts drive", cfg.demo_steps * len(missing)) as bar:
+            tell = lambda: bar.to(sum(cfg.demo_steps - max(steps, 0) for steps in missing.values()))  # noqa: E731
+            tell()
             while any(steps > 0 for steps in missing.values()):
                 wanted = [max(missing[name], 0.02 * cfg.demo_steps) for name in self.families]
                 total = sum(wanted)
@@ -207,19 +183,18 @@ class Distillation:
                     student=None,
                     mixing=0.0,
                     disturbance=cfg.disturbance,
-                    round_index=round_index,
+                    round_index=writer.shard_count,
                     pixels=cfg.pixels == "stored",
                     on_step=lambda step: None,
                 )
-                kept = [demo for demo in demos if demo.succeeded]
+                kept = [demo for demo in self._finite(demos) if demo.succeeded]
                 if not kept:
                     raise UserError("the experts did not reach a single goal in 40 s; there is nothing to learn from.")
                 for demo in kept:
                     missing[demo.family] -= len(demo) * self._accelerator.num_processes
                     writer.write(demo)
-                done = sum(cfg.demo_steps - max(steps, 0) for steps in missing.values())
-                bar.to(done)
-                round_index += 1
+                writer.flush()
+                tell()
 
     def _pretrain(self, demos: list[Demo]) -> None:
         """Teaches a tower from scratch to measure and a language model from scratch to read, then loads the frames."""
@@ -230,11 +205,13 @@ class Distillation:
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
             rig, look = student_rig(self.model.config), random_day()
             if not self._pretrained[0]:
-                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed)
-                self._train("tower", DepthPretraining(self.model), samples, cfg.tower)
+                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, self.model.device)
+                with only_parts_learn(DepthPretraining(self.model, cfg.seed)) as pretraining:
+                    self._train("tower", pretraining, samples, cfg.tower)
             if not self._pretrained[1]:
                 samples = PromptSamples(self.processor, cfg.seed)
-                self._train("reading", PromptReading(self.model), samples, cfg.reading)
+                with only_parts_learn(PromptReading(self.model, cfg.seed)) as pretraining:
+                    self._train("reading", pretraining, samples, cfg.reading)
             self.model.set_action_statistics(self._frames.arrays["expert_action"])
             self._save_student(folder)
         self._load_student(folder)
@@ -256,7 +233,7 @@ class Distillation:
         own = {"demo_steps": self._demo_steps, "demo_share": self.cfg.demo_share} if iteration else {}
         draw = StepDraw(self._frames, self.families, list(part.values()), self.cfg.seed + iteration, **own)
         self.model.freeze_tower(self.cfg.frozen_tower, statistics=True)
-        loss = self._train(name, self.model, self._samples(draw, iteration), replace(trainer, seed=self.cfg.seed))
+        loss = self._train(name, self.model, self._samples(draw, iteration), trainer)
         self._save_student(folder)
         rows = self._evaluate((self.model, self.processor))
         gaps = {family: round(gap(rows[family], self.results["experts"][family]), 4) for family in self.families}
@@ -277,7 +254,9 @@ class Distillation:
         self._display.say(f"[bold]{name}[/]: success {told}")
 
     def _record_student(self, writer: ShardWriter, name: str, part: Mapping[str, float], iteration: int) -> None:
-        """Lets the student drive for an iteration; the experts label what happens to it."""
+        """Lets the student drive for an iteration, which is one shard; the experts label what happens to it."""
+        if writer.shard_count:
+            return
         self.model.eval()
         with self._display.bar(f"{name}: the student drives", self.cfg.rollout_steps) as bar:
             demos = self._simulator.collect(
@@ -286,24 +265,29 @@ class Distillation:
                 student=(self.model, self.processor),
                 mixing=self.cfg.mixing,
                 disturbance=0.0,
-                round_index=1000 + iteration,
+                round_index=_FIRST_ITERATION + iteration,
                 pixels=self.cfg.pixels == "stored",
                 on_step=bar.to,
             )
-        for demo in demos:
+        for demo in self._finite(demos):
             writer.write(demo)
 
+    def _finite(self, demos: list[Demo]) -> list[Demo]:
+        """The episodes without those that a number spoilt: one robot's mishap does not end a run."""
+        finite = [demo for demo in demos if demo.is_finite]
+        if len(finite) < len(demos):
+            self._display.say(f"{len(demos) - len(finite)} episodes are left out: a number in them is not finite")
+        return finite
+
     def _recorded(self, name: str, record: Callable[[ShardWriter], None]) -> Iterator[Demo]:
-        """A stage's episodes, recorded unless they were before; what an interrupted recording left is removed."""
+        """A stage's episodes, recorded unless they were; an interrupted recording goes on after its last shard."""
         folder, accelerator = self.folder / "episodes" / name, self._accelerator
         complete = (folder / "complete").is_file()
         accelerator.wait_for_everyone()
         if not complete:
-            if accelerator.is_main_process:
-                shutil.rmtree(folder, ignore_errors=True)
-            accelerator.wait_for_everyone()
             args = {"env_name": "Mmnav-Distill", "versions": self.results["versions"]}
-            with ShardWriter(folder, args, seed=self.cfg.seed, rank=accelerator.process_index) as writer:
+            own = {"seed": self.cfg.seed, "rank": accelerator.process_index, "episodes_a_shard": sys.maxsize}
+            with ShardWriter(folder, args, **own) as writer:
                 record(writer)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
@@ -330,7 +314,7 @@ class Distillation:
         """What shows as many steps at a time."""
         if self.cfg.pixels == "stored":
             return StoredPixels(self.model.config.view_count)
-        return Replay(student_rig(self.model.config), random_day(), batch)
+        return Replay(student_rig(self.model.config), random_day(), batch, self.model.device)
 
     def _encode(self) -> None:
         """Renders and encodes the frames that are new, once."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,6 +18,27 @@ _CELL = (4, 8)
 _FARTHEST = 10.0
 
 
+def _drawn_linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
+    """A linear layer that depends on a seed alone, whatever was drawn before: so a resumed run has the same one."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Linear(inputs, outputs)
+
+
+@contextlib.contextmanager
+def only_parts_learn[T: DepthPretraining | PromptReading](pretraining: T) -> Iterator[T]:
+    """Inside, all but the ``learning`` parts need no gradients: DDP refuses parameters that go unused."""
+    before = {parameter: parameter.requires_grad for parameter in pretraining.parameters()}
+    pretraining.requires_grad_(False)
+    for part in pretraining.learning:
+        part.requires_grad_(True)
+    try:
+        yield pretraining
+    finally:
+        for parameter, learns in before.items():
+            parameter.requires_grad_(learns)
+
+
 class DepthPretraining(nn.Module):
     """A vision tower with a head that reads depth from exactly the tokens that the language model will see.
 
@@ -22,16 +46,13 @@ class DepthPretraining(nn.Module):
     where in its cell an edge is.
     """
 
-    def __init__(self, model: MMNavForAction):
-        """Takes the model's tower."""
+    def __init__(self, model: MMNavForAction, seed: int = 0):
+        """Takes the model's tower; the head is drawn by a seed."""
         super().__init__()
         self.model, self.grid = model, tuple(model.config.current_grid)
-        self.head = nn.Linear(feature_dim(model.config), _CELL[0] * _CELL[1])
-
-    def parameters(self, recurse: bool = True):
-        """Only the tower's and the head's."""
-        yield from self.model.vision_tower.parameters()
-        yield from self.head.parameters()
+        self.head = _drawn_linear(feature_dim(model.config), _CELL[0] * _CELL[1], seed)
+        self.learning = (model.vision_tower, self.head)
+        """The parts that learn."""
 
     def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
         """Smooth L1 distance of logarithmic depths.
@@ -53,17 +74,13 @@ class DepthPretraining(nn.Module):
 class PromptReading(nn.Module):
     """A language model that is asked, at the action query, where the goal of a prompt lies."""
 
-    def __init__(self, model: MMNavForAction):
-        """Takes the model's language model."""
+    def __init__(self, model: MMNavForAction, seed: int = 0):
+        """Takes the model's language model; the head is drawn by a seed."""
         super().__init__()
         self.model = model
-        self.head = nn.Linear(model.config.text_config.hidden_size, 4)
-
-    def parameters(self, recurse: bool = True):
-        """What reads: the language model, the query and the head."""
-        yield from self.model.language_model.parameters()
-        yield from self.model.action_query.parameters()
-        yield from self.head.parameters()
+        self.head = _drawn_linear(model.config.text_config.hidden_size, 4, seed)
+        self.learning = (model.language_model, model.action_query, self.head)
+        """The parts that learn."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, goal: torch.Tensor) -> ModelOutput:
         """Squared distance of the goal's direction, its logarithmic distance and its nearness.

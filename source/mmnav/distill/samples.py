@@ -9,6 +9,7 @@ import torch
 
 from ..data import Frames, Replay
 from ..data.replay import Viewer, look_seeds
+from ..errors import UserError
 from ..rig import LookCfg, RigCfg
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
@@ -41,7 +42,7 @@ class StepDraw:
             demo_share: Their share of every capability's samples; the rest are the student's own steps.
 
         Raises:
-            ValueError: If a capability has a share and no step.
+            UserError: If a capability has a share and no step.
         """
         index, step = frames.family_index(families), torch.arange(len(frames))
         shown = step < (len(frames) if demo_steps is None else demo_steps)
@@ -50,7 +51,7 @@ class StepDraw:
             for whose, mine, part in (("expert", shown, demo_share), ("student", ~shown, 1.0 - demo_share)):
                 steps = ((index == i) & mine).nonzero().flatten()
                 if share * part > 0.0 and not len(steps):
-                    raise ValueError(f"no step of {name} by the {whose} was recorded; its share is {share * part:.3f}.")
+                    raise UserError(f"no step of {name} by the {whose} was recorded; its share is {share * part:.3f}.")
                 self._steps.append(steps)
                 parts.append(share * part)
         self._ends = np.cumsum(np.asarray(parts, dtype=float) / sum(parts))
@@ -71,16 +72,23 @@ class DepthSamples:
     """Images of disturbed poses with the depth that belongs to them: what the vision tower is pretrained on."""
 
     def __init__(
-        self, frames: Frames, draw: StepDraw, rig: RigCfg, look: LookCfg, processor: MMNavProcessor, seed: int
+        self,
+        frames: Frames,
+        draw: StepDraw,
+        rig: RigCfg,
+        look: LookCfg,
+        processor: MMNavProcessor,
+        seed: int,
+        device: torch.device | str = "cpu",
     ):
-        """Disturbs positions by up to 0.3 m and takes any heading."""
+        """Disturbs positions by up to 0.3 m and takes any heading; renders on a device."""
         self._frames, self._draw, self._processor, self._seed = frames, draw, processor, seed
-        self._rig, self._look, self._replay = rig, look, None
+        self._rig, self._look, self._device, self._replay = rig, look, device, None
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns ``pixel_values`` [B, V, 3, H, W] and ``depth`` [m], shape [B, V, H, W]."""
         if self._replay is None or self._replay.batch != len(numbers):
-            self._replay = Replay(self._rig, self._look, len(numbers))
+            self._replay = Replay(self._rig, self._look, len(numbers), self._device)
         draws = numbered_draws(numbers, self._seed, "disturb")
         offset, turn = draws.uniform(-0.3, 0.3, 2), draws.uniform(-np.pi, np.pi)
         images = self._replay.render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,8 @@ import tyro
 import yaml
 
 from ..errors import UserError, check_fields, choose
+from ..files import write_atomically
+from ..scenes.draws import SEEDS
 from ..vla import SCALES
 from .trainer import TrainerCfg
 
@@ -58,6 +61,7 @@ class DistillCfg:
         counts = ("robots", "demo_steps", "rollout_steps", "episodes", "chunk")
         check_fields(self, lambda value: value >= 1, "be at least 1", *counts)
         check_fields(self, lambda value: value >= 0, "be 0 or more", "iterations")
+        check_fields(self, lambda value: 0 <= value < SEEDS, f"lie between 0 and {SEEDS - 1}", "seed")
         check_fields(self, lambda value: 0.0 <= value < 1.0, "lie in [0, 1)", "disturbance")
         check_fields(self, lambda value: 0.0 <= value <= 1.0, "lie in [0, 1]", "mixing", "demo_share")
         check_fields(self, ("on", "off").__contains__, "be on or off", "balance")
@@ -85,7 +89,7 @@ class Words:
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the student's arithmetic; weights are kept in fp32."""
     report_episodes: int = 6
-    """Episodes of the best student that the report shows: those that went worst."""
+    """Episodes of the best student that the report shows: those that went worst, and a typical one of each family."""
     run: Annotated[DistillCfg, tyro.conf.arg(name="")] = field(default_factory=DistillCfg)
     """What the run does."""
 
@@ -101,7 +105,9 @@ def parse_words(argv: list[str], configs: Path, description: str) -> Words:
     Raises:
         UserError: If the scale is unknown or a value is impossible; a word that does not exist ends the program.
     """
-    scale = next((b for a, b in zip(argv[:-1], argv[1:], strict=True) if a == "--scale"), Words.scale)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # the scale decides on the others' defaults
+    first.add_argument("--scale", default=Words.scale)
+    scale = first.parse_known_args(argv)[0].scale
     choose("scale", scale, SCALES)
     defaults = Words(scale=scale, run=load_settings(configs / f"{scale}.yaml"))
     try:
@@ -131,7 +137,7 @@ def load_settings(path: Path) -> DistillCfg:
 def save_settings(path: Path, cfg: DistillCfg, **more: object) -> None:
     """Writes settings so that :func:`load_settings` reads them again; what else is worth knowing becomes comments."""
     told = "".join(f"# {name}: {value}\n" for name, value in more.items())
-    Path(path).write_text(told + yaml.safe_dump(asdict(cfg), sort_keys=False))
+    write_atomically(Path(path), told + yaml.safe_dump(asdict(cfg), sort_keys=False))
 
 
 def _fill(default, words: dict):

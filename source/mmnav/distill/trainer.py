@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import UserError, check_fields
-from ..files import find_folder, fresh_folder, replace_folder
+from ..files import find_folder, fresh_folder, replace_folder, writing
 
-_SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+"""What cuts up the weights."""
+
 _LARGE = 32
 """Rows and columns, at least, of matrices that Muon takes: it moves all directions of a matrix by the same amount."""
 
@@ -47,8 +50,6 @@ class TrainerCfg:
     """On matrices only."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
-    seed: int = 0
-    """Seed of the samples."""
     save_every: int = 500
     """Steps between two saved states."""
     log_every: int = 10
@@ -85,7 +86,7 @@ class Trainer:
 
     Sample n of step s has the number ``s * batch + n``, on whatever process and in whatever micro-batch it lands: one
     process equals several, accumulated micro-batches equal one large batch, and a resumed run equals an uninterrupted
-    one, up to the order in which floating-point numbers are added.
+    one, up to the order in which floating-point numbers are added. Batch norms that learn see micro-batches.
     """
 
     def __init__(
@@ -111,22 +112,25 @@ class Trainer:
                 f"batch {cfg.batch} cannot be divided among {world} processes x {cfg.accumulate} micro-batches; "
                 f"use a multiple of {world * cfg.accumulate}."
             )
-        if cfg.optimizer == "muon" and self.accelerator.distributed_type in _SHARDING:
+        if cfg.optimizer == "muon" and self.accelerator.distributed_type in SHARDING:
             raise UserError(f"optimizer muon needs whole matrices, which {self.accelerator.distributed_type} cuts up.")
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.accelerator.distributed_type not in SHARDING:
+            model.to(self.accelerator.device)  # before Muon takes its views
         self.model, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, cfg))
         self.step = 0
+        self._losses: deque[float] = deque(maxlen=max(1, cfg.steps // 10))
         self._resume()
 
     def fit(self, on_step: Callable[[Progress], None] | None = None) -> float:
-        """Trains to the end; returns the mean loss of the last tenth of the steps.
+        """Trains to the end; returns the mean loss of the last tenth of the steps, NaN if none was left to do.
 
         Raises:
             UserError: If the loss is not finite; the last saved state stays.
         """
         cfg, accelerator = self.cfg, self.accelerator
         writer = SummaryWriter(self.folder) if accelerator.is_main_process else None
-        losses: list[float] = []
+        losses = self._losses
         began, first = time.perf_counter(), self.step
         self.model.train()
         while self.step < cfg.steps:
@@ -135,13 +139,13 @@ class Trainer:
             loss = self._update()
             if not math.isfinite(loss):
                 raise UserError(
-                    f"{self.folder}: the loss of step {self.step} is {loss}; lower --lr, or look at the data."
+                    f"{self.folder}: the loss of step {self.step} is {loss}; lower its lr, or look at the data."
                 )
             losses.append(loss)
             self.step += 1
             rate = (self.step - first) * cfg.batch / (time.perf_counter() - began)
             if writer is not None and self.step % cfg.log_every == 0:
-                recent = losses[-cfg.log_every :]
+                recent = list(losses)[-cfg.log_every :]
                 writer.add_scalar("loss", sum(recent) / len(recent), self.step)
                 writer.add_scalar("lr", self._lr(self.step - 1), self.step)
                 writer.add_scalar("samples_per_second", rate, self.step)
@@ -151,18 +155,23 @@ class Trainer:
                 self.save()
         if writer is not None:
             writer.close()
-        last = losses[-max(1, len(losses) // 10) :]
-        return sum(last) / len(last) if last else math.nan
+        return sum(losses) / len(losses) if losses else math.nan
 
     def save(self) -> None:
-        """Writes the state: weights, optimiser, randomness and position; complete or not there."""
+        """Writes the state: weights, optimiser, randomness and position; complete or not there.
+
+        Raises:
+            UserError: If the disk is full or the folder cannot be written; the state before this one stays.
+        """
         folder, is_main = self.folder / "state", self.accelerator.is_main_process
-        (fresh,) = broadcast_object_list([str(fresh_folder(folder)) if is_main else None])
-        self.accelerator.save_state(fresh)
-        self.accelerator.wait_for_everyone()
-        if is_main:
-            (Path(fresh) / "position.json").write_text(json.dumps({"step": self.step, "cfg": asdict(self.cfg)}))
-            replace_folder(folder)
+        with writing(folder):
+            (fresh,) = broadcast_object_list([str(fresh_folder(folder)) if is_main else None])
+            self.accelerator.save_state(fresh)
+            self.accelerator.wait_for_everyone()
+            if is_main:
+                position = {"step": self.step, "losses": list(self._losses), "cfg": asdict(self.cfg)}
+                (Path(fresh) / "position.json").write_text(json.dumps(position))
+                replace_folder(folder)
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
@@ -176,6 +185,7 @@ class Trainer:
             raise UserError(f"{state} was made with another {', '.join(changed)}; name another folder or remove it.")
         self.accelerator.load_state(str(state))
         self.step = position["step"]
+        self._losses.extend(position["losses"])
 
     def _update(self) -> float:
         """One optimiser step; returns its loss over all processes."""

@@ -1,0 +1,55 @@
+"""``results.json``: what a run was made with, and whether other words can go on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from ..errors import UserError
+from ..vla import MMNavConfig
+from .settings import DistillCfg
+
+_PASSING = ("transformers_version", "_name_or_path", "architectures", "dtype")
+"""What a configuration tells of how it was loaded."""
+
+
+def read_run(
+    cfg: DistillCfg, folder: Path, student: MMNavConfig | None = None, origin: Mapping[str, object] | None = None
+) -> dict | None:
+    """The results of the run that a folder holds, which this configuration can go on with; None if it holds none.
+
+    Args:
+        cfg: The configuration; only its number of iterations may be another than the run's.
+        folder: The run's folder.
+        student: The student's configuration, if that is to be compared as well.
+        origin: What else the run is made with, if that is.
+
+    Raises:
+        UserError: If it holds a run of another configuration, student or origin, or ``results.json`` cannot be read.
+    """
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        return None
+    try:
+        results = json.loads(path.read_text())
+        theirs = {name: dict(results[name]) for name in ("cfg", "student", "origin")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); name another --out.") from error
+    words = {"cfg": "a run with", "student": "a run of a student with", "origin": "a run with"}
+    ours = {"cfg": asdict(cfg), "student": describe_student(student) if student else {}, "origin": dict(origin or {})}
+    for part, values in json.loads(json.dumps(ours)).items():
+        changed = [k for k, value in values.items() if k != "iterations" and theirs[part].get(k) != value]
+        if changed:
+            raise UserError(f"{path} is {words[part]} another {', '.join(changed)}; name another --out.")
+    return results
+
+
+def describe_student(config: MMNavConfig) -> dict:
+    """What makes a student this student and no other, as plain data."""
+    names = ("image_size", "field_of_view", "samples", "history", "current_grid", "history_grid", "view_count")
+    names += ("head_hidden", "command_input", "glance_hidden")
+    inner = {"vision": config.vision_config.to_dict(), "language": config.text_config.to_dict()}
+    kept = {name: {k: v for k, v in c.items() if k not in _PASSING} for name, c in inner.items()}
+    return json.loads(json.dumps({name: getattr(config, name) for name in names} | kept))
