@@ -26,6 +26,12 @@ class RobotCfg:
     min_velocity: tuple[float, float, float] = (-0.5, -0.5, -1.2)
     """Limits of backward [m/s], rightward [m/s] and clockwise velocity [rad/s]."""
 
+    time_constant: float = 0.2
+    """Nominal time constant of the lag with which the velocity follows the command [s]."""
+
+    acceleration: tuple[float, float, float] = (1.5, 1.5, 4.0)
+    """Nominal limits of forward and leftward [m/s^2] and of yaw acceleration [rad/s^2]."""
+
     @property
     def radius(self) -> float:
         """Radius of the footprint's circumscribed circle [m]."""

@@ -130,12 +130,3 @@ def test_a_disturbed_robot_sees_what_it_would_see_there(frames):
 def test_a_batch_of_another_size_is_refused(frames):
     with pytest.raises(ValueError, match="renders 2 steps at a time, not 3"):
         Replay(RIG, LOOK, 2).render(frames, torch.arange(3), torch.arange(3))
-
-
-def test_a_command_is_the_action_of_the_step_before(frames):
-    steps = torch.arange(2 * STEPS)
-    found = frames.command(steps)
-    assert not found[[0, STEPS]].any()
-    kept = [i for i in range(2 * STEPS) if i % STEPS]
-    assert torch.equal(found[kept], frames.arrays["action"][[i - 1 for i in kept]])
-    assert found[kept].abs().sum() > 0.0

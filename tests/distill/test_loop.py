@@ -158,7 +158,7 @@ def test_a_frozen_tower_stays_as_it_was_pretrained(whole):
     folder, _ = whole
     before, after = _weights(folder, "pretrained"), _weights(folder, "iteration 1")
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("vision_tower"))
-    assert not torch.equal(before["sight.now.weight"], after["sight.now.weight"])
+    assert not torch.equal(before["sight.estimate.0.weight"], after["sight.estimate.0.weight"])
 
 
 def test_stored_pixels_are_what_is_learned_from(tmp_path, whole):
@@ -167,8 +167,8 @@ def test_stored_pixels_are_what_is_learned_from(tmp_path, whole):
     cfg = replace(CFG, iterations=0, pixels="stored")
     _run(tmp_path / "stored", ToyRobots(), cfg)
     assert not torch.equal(
-        _weights(tmp_path / "stored", "stage 1")["sight.now.weight"],
-        _weights(folder, "stage 1")["sight.now.weight"],
+        _weights(tmp_path / "stored", "stage 1")["sight.estimate.0.weight"],
+        _weights(folder, "stage 1")["sight.estimate.0.weight"],
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from toy_robots import straight_drive
 
 from mmnav.data import Frames, Replay, student_rig
-from mmnav.distill.samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples
+from mmnav.distill.samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from mmnav.errors import UserError
 from mmnav.rig import plain_day
 from mmnav.vla import make_student
@@ -88,9 +88,34 @@ def test_a_window_holds_the_frames_of_its_own_episode_that_many_steps_ago(frames
     seen = batch["history"][:, :, 0, 0, 0]
     assert torch.equal(seen[there], (now[:, None] - ago).float()[there])
     assert not there.all() and there.any()
-    assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now])
-    assert torch.equal(batch["commands"][:, 0], frames.command(now))
-    assert torch.equal(batch["commands"][there[:, -1], 0], frames.arrays["action"][now - 1][there[:, -1]])
+    mirrored = batch["mirrored"]
+    assert 0.3 < mirrored.float().mean() < 0.7
+    signs = torch.where(mirrored, torch.tensor([1.0, -1.0, -1.0]), torch.ones(3))
+    assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now] * signs)
+    assert torch.equal(batch["commands"][:, 0], frames.commands(now, model.config.command_count) * signs[:, None])
+    goals = frames.arrays["goal"][now] * signs[:, :2]
+    assert torch.equal(batch["input_ids"][:, 0], processor(goals=goals)["input_ids"])
+
+
+def test_commands_are_those_of_the_steps_before_and_none_before_the_first(frames):
+    action, start = frames.arrays["action"], frames.start
+    for step, told in enumerate(frames.commands(torch.arange(len(frames)), 5)):
+        before = [action[step - ago] if step - ago >= start[step] else torch.zeros(3) for ago in (5, 4, 3, 2, 1)]
+        assert torch.equal(told, torch.stack(before)), step
+
+
+def test_panoramas_are_those_of_the_windows_in_the_same_mirror(frames, student):
+    model, processor = student
+    panoramas = torch.arange(len(frames) * 8 * 6, dtype=torch.float32).view(-1, 8, 6)
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    windows = WindowSamples(frames, torch.zeros(len(frames), 4, 16, 8), draw, processor, model.config)
+    batch = PanoramaSamples(windows, panoramas, draw).batch(np.arange(50))
+    for told, seen, mirrored in zip(batch["panorama"], panoramas[draw(np.arange(50))], batch["mirrored"], strict=True):
+        if mirrored:
+            other = seen[[1, 0, 7, 6, 5, 4, 3, 2]]  # in front, right, behind, left
+            assert torch.equal(told[:, :5], other[:, :5]) and torch.equal(told[:, 5], -other[:, 5])
+        else:
+            assert torch.equal(told, seen)
 
 
 def test_chunks_and_windows_teach_the_same(frames, student):
@@ -122,9 +147,12 @@ def test_a_chunks_targets_lie_in_one_episode(frames, student):
     batch = chunk.batch(NUMBERS)
     assert batch["labels"].shape == (6, 4, 3)
     assert batch["frame_mask"][:, -4:].all()
-    goals = {tuple(np.round(g, 4)) for g in frames.arrays["expert_action"].numpy().tolist()}
-    assert all(tuple(np.round(g, 4)) in goals for g in batch["labels"].flatten(0, 1).numpy().tolist())
-    assert ((batch["labels"][:, 1:, 0] - batch["labels"][:, :-1, 0]).abs() > 1e-6).all()  # four different steps
+    signs = torch.where(batch["mirrored"][..., None], torch.tensor([1.0, -1.0, -1.0]), torch.ones(3))
+    labels = batch["labels"] * signs
+    assert batch["mirrored"].any() and not batch["mirrored"].all()
+    known = {tuple(np.round(action, 4)) for action in frames.arrays["expert_action"].numpy().tolist()}
+    assert all(tuple(np.round(action, 4)) in known for action in labels.flatten(0, 1).numpy().tolist())
+    assert ((labels[:, 1:, 0] - labels[:, :-1, 0]).abs() > 1e-6).all()  # four different steps
 
 
 def test_samples_of_equal_numbers_are_equal_and_others_look_different(frames, student):

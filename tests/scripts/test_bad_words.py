@@ -46,7 +46,7 @@ CASES = [
     ((DISTILL, "--iterations", "-1", "--out", "{tmp}/run"), "iterations is -1"),
     ((DISTILL, "--student", "history", "[2,4]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, 4]"),
     ((DISTILL, "--student", "history", "[2,-1]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, -1]"),
-    ((DISTILL, "--student", "glance_hiden", "0", "--out", "{tmp}/run"), "Did you mean glance_hidden"),
+    ((DISTILL, "--student", "panorama_chanels", "0", "--out", "{tmp}/run"), "Did you mean panorama_channels"),
     ((DISTILL, "--scale=nano-siglip", "--student", "image_size", "[48,96]", "--out", "{tmp}/run"), "takes [64, 64]"),
     ((DISTILL, "--seed", "20251003", "--out", "{tmp}/run"), "seed is 20251003; it must lie between 0 and"),
     ((DISTILL, "--student", "history", "two", "--out", "{tmp}/run"), "must be JSON"),

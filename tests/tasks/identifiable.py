@@ -8,7 +8,10 @@ import json
 import numpy as np
 import torch
 
+from mmnav.data import Frames
 from mmnav.data.pixels import decode_pixels
+from mmnav.data.replay import PanoramaReplay
+from mmnav.rig import RigCfg, depth_rig
 from mmnav.scenes import from_record, generate
 from mmnav_tasks.collect import Collector
 from mmnav_tasks.distill import Robots, families_of
@@ -31,9 +34,32 @@ class Numbered:
         return self.action.expand(len(obs["state"]), 3)
 
 
-def collect(collector: Collector, round_index: int, **more) -> list:
-    student = lambda obs: STUDENT.expand(12, 3)  # noqa: E731
+class Student:
+    """A student that always answers the same, and keeps the panoramas that experts would see, by pose and goal."""
+
+    def __init__(self, world):
+        self._world, self.seen = world, {}
+
+    def __call__(self, obs):
+        places = torch.cat([*self._world.base_pose, self._world.goal_offset], -1)
+        for place, panorama in zip(places, obs["panorama"], strict=True):
+            self.seen[place.numpy().tobytes()] = panorama.clone()
+        return STUDENT.expand(12, 3)
+
+
+def collect(collector: Collector, student: Student, round_index: int, **more) -> list:
     return collector.collect([0.3, 0.45, 0.25], 120, student=student, mixing=0.25, round_index=round_index, **more)
+
+
+def _panorama_error(demos: list, seen: dict[bytes, torch.Tensor], rig: RigCfg) -> float:
+    """How far replayed panoramas are from those that were seen when the steps were recorded, at most."""
+    frames, errors = Frames(demos), []
+    replay = PanoramaReplay(rig, 100)
+    for steps in torch.arange(len(frames)).split(100)[:-1]:
+        places = torch.cat([frames.arrays[name][steps] for name in ("root_pose", "goal")], -1)
+        truth = torch.stack([seen[place.numpy().tobytes()] for place in places])
+        errors.append((replay.look(frames, steps) - truth).abs().max())
+    return float(torch.stack(errors).max())
 
 
 def _same(a: list, b: list) -> bool:
@@ -62,9 +88,11 @@ def main() -> None:
         names = families_of(cfg)
         experts = {name: Numbered(i + 1) for i, name in enumerate(names)}
         collector = Collector(env.unwrapped, experts, seed=3)
-        demos = collect(collector, 0)
-        repeated, other = collect(collector, 0), collect(collector, 1)
-        seen = collect(collector, 0, pixels=True)
+        student = Student(env.unwrapped.world)
+        demos = collect(collector, student, 0)
+        panorama_error = _panorama_error(demos, student.seen, depth_rig(*cfg.depth_views))
+        repeated, other = collect(collector, student, 0), collect(collector, student, 1)
+        seen = collect(collector, student, 0, pixels=True)
         step = env.unwrapped.step_dt
         robots = Robots(env.unwrapped, experts, seed=0)
         evaluated = robots.evaluate(None, 4, lambda ended: None)
@@ -98,6 +126,7 @@ def main() -> None:
         "steps": sum(steps),
         "expected_steps": 12 * 120,
         "mixed": float(mixed),
+        "panorama_error": panorama_error,
         "repeats": _same(demos, repeated),
         "differs": not _same(demos, other),
         "pixels": _same(demos, seen) and all(_views(demo) for demo in seen),

@@ -43,6 +43,10 @@ def test_an_episode_is_recorded_in_its_own_layout_at_its_own_time(found):
     assert found["wrong_times"] == 0
 
 
+def test_a_replayed_panorama_is_what_the_expert_saw(found):
+    assert found["panorama_error"] < 1e-4
+
+
 def test_a_round_repeats_itself_and_another_round_differs(found):
     assert found["repeats"]
     assert found["differs"]

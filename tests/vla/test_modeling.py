@@ -16,21 +16,25 @@ def scale(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=[256, 0], ids=["glance", "tokens"])
+@pytest.fixture(scope="module", params=[48, 0], ids=["panorama", "tokens"])
 def student(request, scale):
-    model, processor = make_student(scale, seed=1, glance_hidden=request.param)
+    model, processor = make_student(scale, seed=1, panorama_channels=request.param)
     model.set_action_statistics(torch.tensor([[0.5, -0.1, 0.3], [1.0, 0.2, -0.4], [0.1, 0.0, 0.2]]))
     return model.eval(), processor
 
 
 def _chunk(student, batch: int = 2, length: int = 12, targets: int = 3) -> dict:
-    """Random frames and goals."""
+    """Random frames, goals and commands; ``told`` are those of one step before each frame."""
     model, processor = student
     generator = torch.Generator().manual_seed(0)
     size = (batch, length, model.config.view_count, 3, *model.config.image_size)
     images = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
     chunk = processor(images=images, goals=10.0 * torch.randn(batch, targets, 2, generator=generator))
-    return {**chunk, "commands": torch.randn(batch, targets, 3, generator=generator)}
+    count = model.config.command_count
+    told = torch.randn(batch, length, 3, generator=generator)
+    told[:, 0] = 0.0  # before the first frame, nothing was
+    padded = torch.cat([torch.zeros(batch, count - 1, 3), told], 1)
+    return {**chunk, "told": told, "commands": padded.unfold(1, count, 1).transpose(2, 3)[:, -targets:]}
 
 
 def _online(student, chunk: dict, targets: int) -> torch.Tensor:
@@ -41,9 +45,7 @@ def _online(student, chunk: dict, targets: int) -> torch.Tensor:
     for t in range(length):
         k = max(t - (length - targets), 0)
         prompt = {name: chunk[name][:, k] for name in ("input_ids", "attention_mask")}
-        velocity.append(
-            model.act(chunk["pixel_values"][:, t], **prompt, memory=memory, command=chunk["commands"][:, k])
-        )
+        velocity.append(model.act(chunk["pixel_values"][:, t], **prompt, memory=memory, command=chunk["told"][:, t]))
     return torch.stack(velocity[-targets:], 1)
 
 
@@ -79,16 +81,16 @@ def test_what_was_commanded_counts_and_is_remembered(student):
     frames, memory = chunk["pixel_values"], model.new_memory(2)
     prompt = {name: chunk[name][:, 0] for name in ("input_ids", "attention_mask")}
     first = model.act(frames[:, 0], **prompt, memory=memory)
-    assert torch.equal(memory.command, first)
+    assert torch.equal(memory.commands[:, -1], first) and not memory.commands[:, :-1].any()
     told = model.act(frames[:, 1], **prompt, memory=memory)
     memory.reset()
     model.act(frames[:, 0], **prompt, memory=memory, command=torch.zeros(2, 3))
     assert torch.equal(model.act(frames[:, 1], **prompt, memory=memory, command=first), told)
     memory.reset()
-    assert not memory.command.any()
+    assert not memory.commands.any()
     model.act(frames[:, 0], **prompt, memory=memory)
     assert not torch.equal(model.act(frames[:, 1], **prompt, memory=memory, command=first + 0.1), told)
-    with pytest.raises(ValueError, match="command is None"):
+    with pytest.raises(ValueError, match="commands is None"):
         model(**{name: value for name, value in chunk.items() if name != "commands"})
 
 
@@ -206,11 +208,19 @@ def test_one_batch_can_be_learned_by_heart():
 @pytest.mark.parametrize(
     ("field", "value"),
     [("history", [2, 4]), ("history", [1, 0]), ("view_count", 5), ("current_grid", [4]), ("image_size", [0, 64])]
-    + [("glance_hidden", -1)],
+    + [("panorama_channels", -1), ("control_step", 0.0)],
 )
 def test_a_configuration_that_cannot_be_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         MMNavConfig(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("history_grid", [2, 2]), ("field_of_view", [60.0, 80.0])])
+def test_what_does_not_make_a_panorama_is_named(field, value):
+    fits = {"panorama_channels": 8, "history_grid": [4, 4]}
+    assert MMNavConfig(**fits).panorama_channels == 8
+    with pytest.raises(ValueError, match=field):
+        MMNavConfig(**{**fits, field: value})
 
 
 def test_pooling_means_squares_of_cells(student):
@@ -219,24 +229,3 @@ def test_pooling_means_squares_of_cells(student):
     wanted = torch.nn.functional.adaptive_avg_pool2d(grid, tuple(config.history_grid))
     pooled = pool_features(grid.flatten(2).transpose(1, 2), config)
     torch.testing.assert_close(pooled, wanted.flatten(2).transpose(1, 2))
-
-
-def test_a_glance_is_one_token_and_knows_every_place():
-    model, processor = make_student("nano", seed=1)
-    config, generator = model.config, torch.Generator().manual_seed(0)
-    current = torch.randn(1, 4, 16, 128, generator=generator)
-    history = torch.randn(1, len(config.history), 4, 4, 128, generator=generator)
-    there = torch.ones(1, len(config.history), dtype=torch.bool)
-    token, mask = model.sight(current, history, there)
-    assert token.shape == (1, 1, config.text_config.hidden_size) and mask.all()
-    for cells in (current, history):
-        for place in range(cells[0].numel() // 128):
-            moved = cells.clone()
-            moved.view(-1, 128)[place] *= -1.0
-            args = (moved, history, there) if cells is current else (current, moved, there)
-            assert (model.sight(*args)[0] - token).abs().max() > 1e-5, place
-    absent = there.clone()
-    absent[0, 0] = False
-    other = history.clone()
-    other[:, 0] += 1.0
-    assert torch.equal(model.sight(current, history, absent)[0], model.sight(current, other, absent)[0])

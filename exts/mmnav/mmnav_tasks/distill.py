@@ -106,17 +106,14 @@ class Robots:
         each = max(1, self._env.num_envs // len(self.families))
         failing, typical = [], {}
         for i, (family, episodes) in enumerate(self.evaluate(student, each, lambda ended: None).items()):
-            by_merit = sorted(range(each), key=lambda k: (episodes[k].succeeded, episodes[k].clearance))  # noqa: B023
-            failing.append([(i * each + k, f"{family}, validation layout {k}, of the worst") for k in by_merit])
-            good = sorted((k for k in by_merit if episodes[k].succeeded), key=lambda k: episodes[k].time)  # noqa: B023
-            if good:
-                typical[i * each + good[len(good) // 2]] = (
-                    f"{family}, validation layout {good[len(good) // 2]}, typical"
-                )
+            title = f"{family}, validation layout {{}}, {{}}".format
+            failing.append([(i * each + k, title(k, "of the worst")) for k in _by_merit(episodes)])
+            k = _typical(episodes)
+            if k is not None:
+                typical[i * each + k] = title(k, "typical")
         chosen = itertools.islice(itertools.chain.from_iterable(zip(*failing, strict=True)), worst)
-        return record_episodes(
-            self._env, self._driver(student), self._validation_layouts(each), 0, dict(chosen) | typical
-        )
+        titles = dict(chosen) | typical
+        return record_episodes(self._env, self._driver(student), self._validation_layouts(each), 0, titles)
 
     def _validation_layouts(self, episodes: int) -> np.ndarray:
         """Layouts of so many episodes of each family, family by family."""
@@ -127,6 +124,17 @@ class Robots:
         if student is None:
             return _Experts(self._experts)
         return StudentPolicy(*student, self._precision)
+
+
+def _by_merit(episodes: Sequence[Episode]) -> list[int]:
+    """Indices of episodes, the worst first: failures, then near misses."""
+    return sorted(range(len(episodes)), key=lambda k: (episodes[k].succeeded, episodes[k].clearance))
+
+
+def _typical(episodes: Sequence[Episode]) -> int | None:
+    """Index of the success that takes the median time; None if nothing succeeds."""
+    good = sorted((k for k, e in enumerate(episodes) if e.succeeded), key=lambda k: episodes[k].time)
+    return good[len(good) // 2] if good else None
 
 
 class _Experts:

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from mmnav.rig import Rig, depth_rig
-from mmnav.rig.camera import rays
+from mmnav.rig import Panorama, depth_rig
+from mmnav.rig.panorama import to_base
 from mmnav.robot import ROBOT
 from mmnav.scenes import SceneBatch, advance, generate
 from mmnav.scenes.clearance import Clearance
@@ -78,11 +78,7 @@ class World:
         self.ended_path_length, self.ended_clearance = zeros(), zeros()
         """Way driven [m] and mean clearance [m] of the episode that each env ended last, shape [E]."""
         self._clearance = Clearance(self.scene, ROBOT, max_distance=FAR_AWAY)
-        views = depth_rig(*env.cfg.depth_views)
-        self._rig = Rig(views, self.scene, geom_ids=self.has_movers)
-        turned = [view @ camera.rotation.T for view, camera in zip(rays(views), views.cameras, strict=True)]
-        hull = torch.tensor(ROBOT.hull_distance(np.stack(turned)), dtype=torch.float32, device=self.device)
-        self._hull = _by_column(hull[None])[0]
+        self._panorama = Panorama(depth_rig(*env.cfg.depth_views), self.scene, has_movers=self.has_movers)
         self._way = _way_field(self.scene) if env.cfg.geodesic_progress else None
         self._way_to_go = zeros()
         self._is_sensed = self._is_seen = False
@@ -117,11 +113,14 @@ class World:
         self.time[env_ids] = 0.0
         pose = torch.cat(scenes.start_poses(ROBOT.center_height), -1)
         self.position[env_ids], self.orientation[env_ids] = pose[:, :3], pose[:, 3:]
-        self.geom_position[env_ids] = self._geom_before[env_ids] = scenes.position
+        place, velocity = torch.empty_like(scenes.position), torch.empty_like(scenes.position)
+        advance(scenes, self.time[env_ids], place, velocity)
+        self.geom_position[env_ids] = self._geom_before[env_ids] = place
+        self.geom_velocity[env_ids] = velocity
         self._position_before[env_ids] = pose[:, :3]
         self._goal_distance[env_ids] = (scenes.goal - scenes.start[:, :2]).norm(dim=-1)
         self._progress[env_ids] = 0.0
-        here = (self.position[env_ids], self.orientation[env_ids], scenes.position)
+        here = (self.position[env_ids], self.orientation[env_ids], place)
         self._least_clearance[env_ids] = Clearance(scenes, ROBOT, max_distance=FAR_AWAY).update(*here)[0]
         self._way_to_go[env_ids] = self._goal_distance[env_ids]
         if self._way is not None:
@@ -146,11 +145,7 @@ class World:
 
     def to_base(self, vector: torch.Tensor) -> torch.Tensor:
         """Turns horizontal vectors [E, ..., 2] into the bases' frames."""
-        x, y, z, w = self.orientation.unbind(-1)
-        cos, sin = 1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)
-        extra = (-1,) + (1,) * (vector.dim() - 2)
-        cos, sin, (vx, vy) = cos.view(extra), sin.view(extra), vector.unbind(-1)
-        return torch.stack([cos * vx + sin * vy, cos * vy - sin * vx], -1)
+        return to_base(vector, self.orientation)
 
     def _feel(self) -> None:
         """Follows the robots and the movers through one physics step, and what they came near or touched in it."""
@@ -195,14 +190,8 @@ class World:
         if self._is_seen:
             return
         self._sense()
-        views = self._rig.render_depth(self.position, self.orientation, self.geom_position)
-        self._free = _by_column(views).sub_(self._hull).clamp_(min=0.0)
-        self._surface_velocity = torch.zeros(*self._free.shape[:2], 2, device=self.device)
-        if self.has_movers:
-            nearest = self._free.argmin(dim=2, keepdim=True)
-            geom = _by_column(self._rig.geom).gather(2, nearest).long()
-            seen = self.geom_velocity[..., :2].gather(1, geom.clamp(min=0).expand(-1, -1, 2))
-            self._surface_velocity = self.to_base(seen * (geom >= 0))
+        here = (self.position, self.orientation, self.geom_position)
+        self._free, self._surface_velocity = self._panorama.look(*here, self.geom_velocity)
         self._is_seen = True
 
     @property
@@ -265,7 +254,7 @@ class World:
     def depth(self) -> torch.Tensor:
         """Depth of the views F, R, B, L side by side [m], shape [E, H, 4 W]."""
         self._see()
-        return self._rig.depth.transpose(1, 2).flatten(2)
+        return self._panorama.rig.depth.transpose(1, 2).flatten(2)
 
     @property
     def free_depth(self) -> torch.Tensor:
@@ -297,11 +286,6 @@ class World:
         speed = self.to_base(self.geom_velocity[..., :2].gather(1, pick))
         radius = self.scene.size[..., :2].amax(-1).gather(1, index)[..., None]
         return (torch.cat([place, speed, radius], -1) * moves.gather(1, index)[..., None]).flatten(1)
-
-
-def _by_column(views: torch.Tensor) -> torch.Tensor:
-    """Joins views [E, C, H, W] to columns [E, C W, H], always a copy."""
-    return views.permute(0, 1, 3, 2).clone(memory_format=torch.contiguous_format).flatten(1, 2)
 
 
 def _way_field(scene: SceneBatch) -> DistanceField:

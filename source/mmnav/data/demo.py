@@ -90,6 +90,19 @@ class Demo:
         """Whether all its numbers are."""
         return all(np.isfinite(getattr(self, name)).all() for name in FIELDS)
 
+    def generator(self) -> object:
+        """The generator's configuration, which with the layout makes the scene again.
+
+        Raises:
+            UserError: If there is no such family, or it has no such settings.
+        """
+        from ..scenes import from_record  # needs torch, which reading does not
+
+        try:
+            return from_record(self.scene)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"an episode's scene cannot be made again ({error}).") from error
+
     def check(self) -> None:
         """Raises ValueError if a shape, a number or the outcome is wrong; the message names the field."""
         if not isinstance(self.scene, dict) or not isinstance(self.scene.get("family"), str):

@@ -10,12 +10,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ..errors import UserError
-from ..rig import Images, LookCfg, Rig, RigCfg, fisheye_rig
-from ..scenes import SceneBatch, advance, from_record, generate
+from ..rig import Images, LookCfg, Panorama, Rig, RigCfg, depth_rig, fisheye_rig
+from ..rig.panorama import encode_panorama
+from ..scenes import SceneBatch, advance, generate
 from ..scenes.builder import draw_paint
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig
+from ..vla.sight import PANORAMA_ROWS, panorama_columns
 from .demo import Demo
 
 
@@ -24,6 +25,11 @@ def student_rig(config: MMNavConfig) -> RigCfg:
     (height, width), (down, across) = config.image_size, config.field_of_view
     rig = fisheye_rig(width, height, across, down, config.samples)
     return replace(rig, cameras=rig.cameras[: config.view_count])
+
+
+def panorama_rig(config: MMNavConfig) -> RigCfg:
+    """The views of the panorama that a student estimates."""
+    return depth_rig(panorama_columns(config), PANORAMA_ROWS)
 
 
 def look_seeds(numbers: np.ndarray, seed: int) -> torch.Tensor:
@@ -87,10 +93,15 @@ class Frames:
             self._joined = self._scenes[0]
         return self._joined
 
-    def command(self, steps: torch.Tensor) -> torch.Tensor:
-        """Velocities that were commanded one step before some steps, 0 before an episode's first; shape [..., 3]."""
-        first = (steps == self.start[steps])[..., None]
-        return self.arrays["action"][(steps - 1).clamp(min=0)].masked_fill(first, 0.0)
+    def commands(self, steps: torch.Tensor, count: int) -> torch.Tensor:
+        """Velocities that were commanded in the last ``count`` steps before some steps, the oldest first.
+
+        Returns:
+            Shape [..., count, 3]; 0 before an episode's first step.
+        """
+        before = steps[..., None] - torch.arange(count, 0, -1)
+        there = before >= self.start[steps][..., None]
+        return self.arrays["action"][before.clamp(min=0)] * there[..., None]
 
     def family_index(self, names: Sequence[str]) -> torch.Tensor:
         """Index of every step's family in ``names``, shape [N]."""
@@ -106,20 +117,67 @@ def _scenes(demos: Sequence[Demo]) -> SceneBatch:
     for i, demo in enumerate(demos):
         groups.setdefault(json.dumps(demo.scene), []).append(i)
     parts = []
-    for record, rows in groups.items():
+    for rows in groups.values():
         seeds = np.array([demos[i].layout for i in rows])
         levels = np.array([demos[i].difficulty for i in rows])
-        try:
-            parts.append(generate(from_record(json.loads(record)), seeds, levels))
-        except ValueError as error:
-            raise UserError(f"an episode's scene cannot be made again ({error}).") from error
+        parts.append(generate(demos[rows[0]].generator(), seeds, levels))
     slots = max(part.geom_count for part in parts)
     order = torch.empty(len(demos), dtype=torch.long)
     order[torch.tensor([i for rows in groups.values() for i in rows])] = torch.arange(len(demos))
     return SceneBatch.cat([part.padded(slots) for part in parts])[order]
 
 
-class Replay:
+class _Stage:
+    """A scene in memory of its own, in which B steps of episodes are set up at a time."""
+
+    def __init__(self, batch: int, device: torch.device | str):
+        self.batch, self._device = batch, torch.device(device)
+        self._scene: SceneBatch | None = None
+
+    def _set_up(self, scene: SceneBatch) -> bool:
+        """Puts worlds on the stage; returns whether the memory is new."""
+        scene = scene.to(self._device)
+        if self._scene is not None and self._scene.geom_count == scene.geom_count:
+            for f in fields(scene):
+                getattr(self._scene, f.name).copy_(getattr(scene, f.name))
+            return False
+        self._scene = scene
+        self._place, self._speed = torch.empty_like(scene.position), torch.empty_like(scene.position)
+        return True
+
+    def _pose(self, frames: Frames, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Moves the movers to where they were at some steps; returns where the robots were."""
+        advance(self._scene, frames.arrays["time"][steps].to(self._device), self._place, self._speed)
+        pose = frames.arrays["root_pose"][steps].to(self._device)
+        return pose[:, :3].contiguous(), pose[:, 3:].contiguous()
+
+    def _check(self, steps: torch.Tensor) -> None:
+        if len(steps) != self.batch:
+            raise ValueError(f"{type(self).__name__} renders {self.batch} steps at a time, not {len(steps)}.")
+
+
+class PanoramaReplay(_Stage):
+    """Shows, at any steps of :class:`Frames`, the panorama that an expert sees; some at a time."""
+
+    def __init__(self, rig: RigCfg, batch: int, device: torch.device | str = "cpu"):
+        """Makes room; arguments as for :class:`Replay`."""
+        super().__init__(batch, device)
+        self._cfg = rig
+
+    def look(self, frames: Frames, steps: torch.Tensor) -> torch.Tensor:
+        """The panoramas of B steps as policies take them; see :func:`mmnav.rig.panorama.encode_panorama`.
+
+        Raises:
+            ValueError: If B is not the batch.
+        """
+        self._check(steps)
+        if self._set_up(frames.scenes[frames.demo[steps]]):
+            self._panorama = Panorama(self._cfg, self._scene)
+        pose = self._pose(frames, steps)
+        return encode_panorama(*self._panorama.look(*pose, self._place, self._speed))
+
+
+class Replay(_Stage):
     """Renders any steps of :class:`Frames`, some at a time."""
 
     def __init__(self, rig: RigCfg, look: LookCfg, batch: int, device: torch.device | str = "cpu"):
@@ -131,8 +189,8 @@ class Replay:
             batch: Steps that are rendered at a time.
             device: Where.
         """
-        self._cfg, self._look, self.batch, self._device = rig, look, batch, torch.device(device)
-        self._rig: Rig | None = None
+        super().__init__(batch, device)
+        self._cfg, self._look = rig, look
 
     def render(
         self,
@@ -155,28 +213,19 @@ class Replay:
         Raises:
             ValueError: If B is not the batch.
         """
-        if len(steps) != self.batch:
-            raise ValueError(f"Replay renders {self.batch} steps at a time, not {len(steps)}.")
+        self._check(steps)
         scene = frames.scenes[frames.demo[steps]]
         scene.seed = looks.clone()
         color, texture = draw_paint(looks.numpy(), scene.geom_count)
         scene.color = torch.from_numpy(color).float()
         scene.texture = torch.from_numpy(texture).int()
-        scene = scene.to(self._device)
-        if self._rig is None or self._scene.geom_count != scene.geom_count:
-            self._scene = scene
-            self._rig = Rig(self._cfg, scene, look=self._look)
-            self._place, self._speed = torch.empty_like(scene.position), torch.empty_like(scene.position)
-        else:
-            for f in fields(scene):
-                getattr(self._scene, f.name).copy_(getattr(scene, f.name))
+        if self._set_up(scene):
+            self._rig = Rig(self._cfg, self._scene, look=self._look)
         self._rig.reset(frame=(steps - frames.start[steps]).to(self._device))  # a step's noise is its own
-        pose = frames.arrays["root_pose"][steps].to(self._device)
-        position, orientation = pose[:, :3].contiguous(), pose[:, 3:].contiguous()
+        position, orientation = self._pose(frames, steps)
         if disturb is not None:
             position[:, :2] += torch.from_numpy(disturb[0]).to(position)
             orientation = _turned(orientation, torch.from_numpy(disturb[1]).to(orientation))
-        advance(self._scene, frames.arrays["time"][steps].to(self._device), self._place, self._speed)
         return self._rig.render(position, orientation, self._place)
 
     def view(self, frames: Frames, steps: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:

@@ -341,7 +341,7 @@ def _verdict(path: Path, entry: dict | None) -> Verdict:
     try:
         for demo in read_shard(path, pixels=True):
             episodes, steps = episodes + 1, steps + len(demo)
-            _check_scene(demo)
+            demo.generator()
         if entry is not None and entry != describe_shard(path):
             return Verdict(path, episodes, steps, "its line in the index does not describe it; take that line out.")
     except UserError as error:
@@ -349,16 +349,6 @@ def _verdict(path: Path, entry: dict | None) -> Verdict:
         return Verdict(path, episodes, steps, f"{what} Delete it, or read it with the version that wrote it.")
     note = None if entry is not None else "it is in no index, and was adopted: complete, but its checksum is not known."
     return Verdict(path, episodes, steps, note=note)
-
-
-def _check_scene(demo: Demo) -> None:
-    """Raises UserError if the episode's scene cannot be made again."""
-    from ..scenes import from_record  # needs torch, which reading does not
-
-    try:
-        from_record(demo.scene)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"an episode's scene cannot be made again ({error}).") from error
 
 
 def _index_verdicts(folder: Path, strays: Sequence[Path]) -> Iterator[Verdict]:

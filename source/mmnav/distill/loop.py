@@ -20,7 +20,7 @@ from torch import nn
 
 from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
 from ..data.pixels import StoredPixels
-from ..data.replay import Viewer, look_seeds
+from ..data.replay import PanoramaReplay, Viewer, look_seeds, panorama_rig
 from ..errors import UserError
 from ..evaluate import Episode, summarize
 from ..files import fresh_folder, replace_folder, write_atomically
@@ -29,13 +29,14 @@ from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
 from ..vla.sight import feature_dim
 from .balance import gap, shares
 from .display import Display
-from .pretrain import DepthPretraining, PromptReading, only_parts_learn
+from .pretrain import DepthPretraining, PanoramaPretraining, PromptReading, only_parts_learn
 from .results import describe_student, read_run
-from .samples import ChunkSamples, DepthSamples, PromptSamples, StepDraw, WindowSamples
+from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
 from .trainer import SHARDING, Samples, Trainer, TrainerCfg
 
 _ENCODED_AT_A_TIME = 64
+_SEEN_AT_A_TIME = 256
 _FIRST_ITERATION = 500
 """Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
 
@@ -208,6 +209,12 @@ class Distillation:
                 samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, self.model.device)
                 with only_parts_learn(DepthPretraining(self.model, cfg.seed)) as pretraining:
                     self._train("tower", pretraining, samples, cfg.tower)
+            if self.model.config.panorama_channels:
+                self.model.freeze_tower(True, statistics=True)
+                windows = self._windows(draw)
+                samples = PanoramaSamples(windows, self._panoramas(), draw)
+                with only_parts_learn(PanoramaPretraining(self.model)) as pretraining:
+                    self._train("panorama", pretraining, samples, cfg.panorama)
             if not self._pretrained[1]:
                 samples = PromptSamples(self.processor, cfg.seed)
                 with only_parts_learn(PromptReading(self.model, cfg.seed)) as pretraining:
@@ -304,11 +311,26 @@ class Distillation:
         """Windows of encoded frames for a frozen tower, chunks of rendered ones for one that learns."""
         config = self.model.config
         if self.cfg.frozen_tower:
-            self._encode()
-            return WindowSamples(self._frames, self._features, draw, self.processor, config)
+            return self._windows(draw)
         return ChunkSamples(
             self._frames, draw, self._viewer, self.processor, config, self.cfg.chunk, self.cfg.seed + iteration
         )
+
+    def _windows(self, draw: StepDraw) -> WindowSamples:
+        """Windows of frames that the tower encodes as it is."""
+        self._encode()
+        return WindowSamples(self._frames, self._features, draw, self.processor, self.model.config)
+
+    def _panoramas(self) -> torch.Tensor:
+        """What the experts see at every step, shape [N, L, 6], float16."""
+        count, device, seen = len(self._frames), self.model.device, []
+        replay = PanoramaReplay(panorama_rig(self.model.config), _SEEN_AT_A_TIME, device)
+        with self._display.bar("rendering panoramas", count) as bar:
+            for first in range(0, count, _SEEN_AT_A_TIME):
+                steps = (first + torch.arange(_SEEN_AT_A_TIME)).clamp(max=count - 1)
+                seen.append(replay.look(self._frames, steps)[: count - first].to("cpu", torch.float16))
+                bar.to(first + len(seen[-1]))
+        return torch.cat(seen)
 
     def _viewer(self, batch: int) -> Viewer:
         """What shows as many steps at a time."""
@@ -320,6 +342,8 @@ class Distillation:
         """Renders and encodes the frames that are new, once."""
         config, frames = self.model.config, self._frames
         first = 0 if self._features is None else len(self._features)
+        if first == len(frames):
+            return
         tokens = config.current_grid[0] * config.current_grid[1]
         parts = [] if self._features is None else [self._features]
         viewer = self._viewer(_ENCODED_AT_A_TIME)

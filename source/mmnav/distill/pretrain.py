@@ -11,10 +11,8 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 from ..vla import MMNavForAction
-from ..vla.sight import feature_dim
+from ..vla.sight import CELL, PanoramaToken, feature_dim
 
-_CELL = (4, 8)
-"""Rows and columns of depths that every visual token tells of."""
 _FARTHEST = 10.0
 
 
@@ -26,7 +24,7 @@ def _drawn_linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
 
 
 @contextlib.contextmanager
-def only_parts_learn[T: DepthPretraining | PromptReading](pretraining: T) -> Iterator[T]:
+def only_parts_learn[T: DepthPretraining | PanoramaPretraining | PromptReading](pretraining: T) -> Iterator[T]:
     """Inside, all but the ``learning`` parts need no gradients: DDP refuses parameters that go unused."""
     before = {parameter: parameter.requires_grad for parameter in pretraining.parameters()}
     pretraining.requires_grad_(False)
@@ -47,11 +45,13 @@ class DepthPretraining(nn.Module):
     """
 
     def __init__(self, model: MMNavForAction, seed: int = 0):
-        """Takes the model's tower; the head is drawn by a seed."""
+        """Takes the model's tower; a panorama has a head of its own, another one is drawn by a seed."""
         super().__init__()
         self.model, self.grid = model, tuple(model.config.current_grid)
-        self.head = _drawn_linear(feature_dim(model.config), _CELL[0] * _CELL[1], seed)
-        self.learning = (model.vision_tower, self.head)
+        self.drawn = None
+        if not isinstance(model.sight, PanoramaToken):
+            self.drawn = _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
+        self.learning = (model.vision_tower, self.drawn or model.sight.depth)
         """The parts that learn."""
 
     def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
@@ -61,14 +61,54 @@ class DepthPretraining(nn.Module):
             pixel_values: Normalised images, shape [B, V, 3, H, W].
             depth: Their depth [m], shape [B, V, H, W].
         """
-        rows, columns = self.grid[0] * _CELL[0], self.grid[1] * _CELL[1]
+        rows, columns = self.grid[0] * CELL[0], self.grid[1] * CELL[1]
         nearest = -F.adaptive_max_pool2d(-depth.flatten(0, 1)[:, None], (rows, columns))[:, 0]
         target = nearest.clamp(0.05, _FARTHEST).log()
-        target = target.unflatten(2, (self.grid[1], _CELL[1])).unflatten(1, (self.grid[0], _CELL[0]))
+        target = target.unflatten(2, (self.grid[1], CELL[1])).unflatten(1, (self.grid[0], CELL[0]))
         target = target.transpose(2, 3).flatten(3).flatten(1, 2)  # [B V, tokens, cell]
-        guess = self.head(self.model.encode(pixel_values)).flatten(0, 1).float()
+        head = self.drawn or self.model.sight.depth
+        guess = head(self.model.encode(pixel_values)).flatten(0, 1).float()
         error = guess - target
         return ModelOutput(loss=F.smooth_l1_loss(guess, target, beta=0.1), error=error.abs().mean().detach())
+
+
+class PanoramaPretraining(nn.Module):
+    """A student's panorama beside the one that the experts see."""
+
+    MOVING = 4.0
+    """How much more the velocity of a column counts where it moves: few do."""
+
+    def __init__(self, model: MMNavForAction):
+        """Takes the model's sight."""
+        super().__init__()
+        self.model = model
+        self.learning = (model.sight.depth, model.sight.estimate)
+        """The parts that learn."""
+
+    def forward(
+        self,
+        current: torch.Tensor,
+        history: torch.Tensor,
+        history_mask: torch.Tensor,
+        commands: torch.Tensor,
+        mirrored: torch.Tensor,
+        panorama: torch.Tensor,
+    ) -> ModelOutput:
+        """Smooth L1 distance of encoded depths and of velocities.
+
+        Args:
+            current: As for :meth:`mmnav.vla.MMNavForAction.decode`, like all but the last.
+            history: Likewise.
+            history_mask: Likewise.
+            commands: Likewise.
+            mirrored: Likewise.
+            panorama: What the experts see, shape [B, L, 6].
+        """
+        guess = self.model.sight.panorama(current, history, history_mask, commands, mirrored).float()
+        depth = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
+        velocity = F.smooth_l1_loss(guess[..., -2:], panorama[..., -2:], beta=0.2, reduction="none").mean(-1)
+        moves = (panorama[..., -2:].abs().amax(-1) > 0.0).float()
+        return ModelOutput(loss=depth + (velocity * (1.0 + self.MOVING * moves)).mean())
 
 
 class PromptReading(nn.Module):

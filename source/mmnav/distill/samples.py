@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..rig import LookCfg, RigCfg
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
-from ..vla.sight import pool_features
+from ..vla.sight import mirror_ring, pool_features
 
 _POOLED_AT_A_TIME = 4096
 
@@ -112,6 +112,30 @@ class PromptSamples:
         return {**self._processor(goals=goal), "goal": goal}
 
 
+class Mirror:
+    """Half of the samples are seen in a mirror, if the student can: left is as good as right, here and there."""
+
+    def __init__(self, config: MMNavConfig):
+        """Mirrors for a student with a panorama only."""
+        self._on = config.panorama_channels > 0
+
+    def draw(self, numbers: np.ndarray) -> torch.Tensor:
+        """Which samples are mirrored, shape [B]."""
+        if not self._on:
+            return torch.zeros(len(numbers), dtype=torch.bool)
+        return torch.from_numpy(numbered_draws(numbers, 0, "mirror").uniform(0.0, 1.0) < 0.5)
+
+    @staticmethod
+    def flip(values: torch.Tensor, flipped: torch.Tensor) -> torch.Tensor:
+        """Places or velocities [B, n, ..., 2 or 3] with left and right exchanged where ``flipped`` [B, n] says so."""
+        signs = torch.tensor([1.0, -1.0, -1.0])[: values.shape[-1]]
+        return torch.where(flipped.view(*flipped.shape, *[1] * (values.dim() - 2)), values * signs, values)
+
+    def told(self, flipped: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the model's ``forward`` is told of it."""
+        return {"mirrored": flipped} if self._on else {}
+
+
 class WindowSamples:
     """Windows of encoded frames with the experts' velocities: for a frozen tower."""
 
@@ -128,8 +152,10 @@ class WindowSamples:
             config: The model's.
         """
         self._frames, self._features, self._draw, self._processor = frames, features, draw, processor
-        pooled = [pool_features(part.float(), config).to(part) for part in features.split(_POOLED_AT_A_TIME)]
-        self._pooled = torch.cat(pooled)
+        self._pooled, self._commands, self._mirror = features, config.command_count, Mirror(config)
+        if list(config.history_grid) != list(config.current_grid):
+            pooled = [pool_features(part.float(), config).to(part) for part in features.split(_POOLED_AT_A_TIME)]
+            self._pooled = torch.cat(pooled)
         self._ago = torch.tensor(config.history, dtype=torch.long)
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -137,15 +163,35 @@ class WindowSamples:
         steps = self._draw(numbers)
         past = steps[:, None] - self._ago
         there = past >= self._frames.start[steps][:, None]
-        prompt = self._processor(goals=self._frames.arrays["goal"][steps][:, None])
+        flipped = self._mirror.draw(numbers)[:, None]
         return {
-            **prompt,
+            **self._processor(goals=self._mirror.flip(self._frames.arrays["goal"][steps][:, None], flipped)),
             "current": self._features[steps],
             "history": self._pooled[torch.where(there, past, steps[:, None])],
             "history_mask": there,
-            "commands": self._frames.command(steps)[:, None],
-            "labels": self._frames.arrays["expert_action"][steps][:, None],
+            "commands": self._mirror.flip(self._frames.commands(steps, self._commands)[:, None], flipped),
+            "labels": self._mirror.flip(self._frames.arrays["expert_action"][steps][:, None], flipped),
+            **self._mirror.told(flipped),
         }
+
+
+class PanoramaSamples:
+    """Windows of encoded frames with the panoramas that the experts see there."""
+
+    def __init__(self, windows: WindowSamples, panoramas: torch.Tensor, draw: StepDraw):
+        """Takes the windows and every step's panorama, shape [N, L, 6]."""
+        self._windows, self._panoramas, self._draw = windows, panoramas, draw
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns ``current``, ``history``, ``history_mask``, ``commands``, ``mirrored`` and ``panorama``."""
+        window = self._windows.batch(numbers)
+        wanted = {name: window[name] for name in ("current", "history", "history_mask")}
+        commands, mirrored = window["commands"][:, 0], window["mirrored"][:, 0]
+        panorama = self._panoramas[self._draw(numbers)].float()
+        other = mirror_ring(panorama, 1)
+        other[..., -1] *= -1.0  # leftward
+        panorama = torch.where(mirrored[:, None, None], other, panorama)
+        return {**wanted, "commands": commands, "mirrored": mirrored, "panorama": panorama}
 
 
 class ChunkSamples:
@@ -174,6 +220,7 @@ class ChunkSamples:
         """
         self._frames, self._draw, self._make_viewer, self._seed = frames, draw, viewer, seed
         self._processor, self._targets, self._length = processor, targets, config.reach_back + targets
+        self._commands, self._mirror = config.command_count, Mirror(config)
         self._viewer: Viewer | None = None
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -189,11 +236,14 @@ class ChunkSamples:
         looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
         rgb = self._viewer.view(frames, steps.flatten(), looks)
         wanted = steps[:, -self._targets :]
+        flipped = self._mirror.draw(numbers)[:, None].expand(wanted.shape)
+        goals = self._mirror.flip(frames.arrays["goal"][wanted], flipped)
         return {
-            **self._processor(images=rgb.unflatten(0, steps.shape), goals=frames.arrays["goal"][wanted]),
+            **self._processor(images=rgb.unflatten(0, steps.shape), goals=goals),
             "frame_mask": there,
-            "commands": frames.command(wanted),
-            "labels": frames.arrays["expert_action"][wanted],
+            "commands": self._mirror.flip(frames.commands(wanted, self._commands), flipped),
+            "labels": self._mirror.flip(frames.arrays["expert_action"][wanted], flipped),
+            **self._mirror.told(flipped),
         }
 
 

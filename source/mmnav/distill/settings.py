@@ -49,6 +49,8 @@ class DistillCfg:
     """Targets of each chunk of frames, where the tower is not frozen."""
     tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
     """Pretraining of the tower on depth; for towers from scratch."""
+    panorama: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1500))
+    """Pretraining of the sight on the experts' panorama; for students that have one."""
     reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
     """Pretraining of the language model on prompts; for language models from scratch."""
     offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))

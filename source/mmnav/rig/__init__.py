@@ -2,6 +2,7 @@
 
 from .camera import DEPTH_RIG, FISHEYE_RIG, CameraCfg, JitterCfg, LensCfg, RigCfg, depth_rig, fisheye_rig
 from .look import LookCfg, plain_day, random_day
+from .panorama import Panorama
 from .renderer import GROUND, LABELS, NOTHING, Images, Rig
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "JitterCfg",
     "LensCfg",
     "LookCfg",
+    "Panorama",
     "Rig",
     "RigCfg",
     "depth_rig",

@@ -50,7 +50,7 @@ def main() -> None:
         config = MMNavConfig(vision_config=scale.vision(), text_config=scale.language(), **scale.student)
         parts = parameter_counts(config)
         now, past = (rows * columns for rows, columns in (config.current_grid, config.history_grid))
-        frames = 1 if config.glance_hidden else config.view_count * (1 + now + len(config.history) * (1 + past))
+        frames = 1 if config.panorama_channels else config.view_count * (1 + now + len(config.history) * (1 + past))
         millions = [f"{parts[part] / 1e6:.2f}" for part in ("tower", "language", "rest", "all")]
         memory = [f"{state_gigabytes(parts['all'], gpus):.2f}" for gpus in GPUS]
         table.add_row(name, *millions, f"{frames} + 1 + text", *memory)

@@ -10,6 +10,9 @@ from transformers.models.auto import CONFIG_MAPPING
 from ..errors import check_fields
 from ..robot import VIEWS
 
+_LEAD = 8
+"""Commands before the history's first frame: by then a base has forgotten in what state it began to follow them."""
+
 
 @strict
 class MMNavConfig(PreTrainedConfig):
@@ -43,8 +46,10 @@ class MMNavConfig(PreTrainedConfig):
     """Width of the velocity head's hidden layer."""
     command_input: bool = False
     """Whether the action query also tells the velocity that was commanded one step ago. The paper's does not."""
-    glance_hidden: int = 0
-    """Hidden units of the glance that stands for all frames; 0 for tokens of every frame, as in the paper."""
+    panorama_channels: int = 0
+    """Channels of the panorama that stands for all frames; 0 for tokens of every frame, as in the paper."""
+    control_step: float = 0.1
+    """Duration of a control step [s]."""
     action_dim: int = 3
     """Forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
 
@@ -68,7 +73,12 @@ class MMNavConfig(PreTrainedConfig):
         divides = lambda value: not any(a % b for a, b in zip(self.current_grid, value, strict=True))  # noqa: E731
         check_fields(self, divides, f"divide current_grid, {self.current_grid}", "history_grid")
         check_fields(self, lambda value: 1 <= value <= len(VIEWS), f"lie between 1 and {len(VIEWS)}", "view_count")
-        check_fields(self, lambda value: value >= 0, "be 0 or more", "glance_hidden")
+        check_fields(self, lambda value: value >= 0, "be 0 or more", "panorama_channels")
+        check_fields(self, lambda value: value > 0.0, "be positive", "control_step")
+        if self.panorama_channels:
+            equals = lambda value: list(value) == list(self.current_grid)  # noqa: E731
+            check_fields(self, equals, f"be current_grid, {self.current_grid}, for a panorama", "history_grid")
+            check_fields(self, lambda value: value[1] >= 90.0, "span 90 degrees for a panorama", "field_of_view")
         side, shape = getattr(self.vision_config, "image_size", None), list(self.image_size)
         if hasattr(self.vision_config, "patch_size") and isinstance(side, int) and shape != [side, side]:
             raise ValueError(f"MMNavConfig.image_size is {shape}; its vision tower takes {[side, side]}.")
@@ -78,3 +88,8 @@ class MMNavConfig(PreTrainedConfig):
     def reach_back(self) -> int:
         """How many frames before the current one a window reaches back."""
         return max(self.history, default=0)
+
+    @property
+    def command_count(self) -> int:
+        """How many of the last commands a student is told: those since its history began, and what led up to them."""
+        return self.reach_back + _LEAD

@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_mmnav import MMNavConfig
 from .readout import last_token_only
-from .sight import FrameTokens, Glance, feature_dim, pool_features
+from .sight import FrameTokens, PanoramaToken, feature_dim, pool_features
 
 
 @dataclass
@@ -43,6 +43,9 @@ class MMNavPreTrainedModel(PreTrainedModel):
         if isinstance(module, MMNavForAction):
             init.zeros_(module.action_mean)  # unlike torch's, these leave alone what was loaded
             init.ones_(module.action_std)
+        elif isinstance(module, PanoramaToken):  # eight layers without a norm: transformers' small weights would fade
+            for layer in (part for part in module.modules() if isinstance(part, (nn.Conv1d, nn.Linear))):
+                init.kaiming_uniform_(layer.weight, nonlinearity="relu")
 
 
 class MMNavForAction(MMNavPreTrainedModel):
@@ -50,7 +53,7 @@ class MMNavForAction(MMNavPreTrainedModel):
 
     The sequence is ``text | history | now | query``; see :class:`mmnav.vla.sight.FrameTokens`. The query is last, so
     that the language model's causal mask is all that is needed, and the head reads its hidden state there. With
-    ``config.glance_hidden``, one token stands for all frames; see :class:`mmnav.vla.sight.Glance`.
+    ``config.panorama_channels``, one token stands for all frames; see :class:`mmnav.vla.sight.PanoramaToken`.
     """
 
     def __init__(self, config: MMNavConfig):
@@ -58,7 +61,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         self.vision_tower = AutoModel.from_config(config.vision_config)
         self.language_model = AutoModel.from_config(config.text_config)
         width = config.text_config.hidden_size
-        self.sight = Glance(config) if config.glance_hidden else FrameTokens(config)
+        self.sight = PanoramaToken(config) if config.panorama_channels else FrameTokens(config)
         self.action_query = nn.Embedding(1, width)
         self.command_embedding = nn.Linear(config.action_dim, width) if config.command_input else None
         self.action_head = nn.Sequential(
@@ -132,7 +135,8 @@ class MMNavForAction(MMNavPreTrainedModel):
         history_mask: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        command: torch.Tensor | None = None,
+        commands: torch.Tensor | None = None,
+        mirrored: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Decides on a velocity.
 
@@ -142,22 +146,25 @@ class MMNavForAction(MMNavPreTrainedModel):
             history_mask: Whether there was such a frame, shape [B, T].
             input_ids: Tokens of the prompts, padded on the left, shape [B, S].
             attention_mask: Whether they are no padding, shape [B, S].
-            command: Velocities that were commanded one step ago [m/s, m/s, rad/s], shape [B, 3]; 0 at a start. Only a
-                model with ``command_input`` looks at them.
+            commands: Velocities that were commanded in the last ``config.command_count`` steps, the oldest first
+                [m/s, m/s, rad/s], shape [B, R, 3]; 0 before a start. Only a model with a panorama or ``command_input``
+                looks at them.
+            mirrored: Whether left and right are to be exchanged in what was seen, as they are in the prompts and the
+                commands already, shape [B]; only a model with a panorama can do that.
 
         Returns:
             Normalised velocities, shape [B, 3].
 
         Raises:
-            ValueError: If the model needs ``command`` and there is none.
+            ValueError: If the model needs ``commands`` and there are none.
         """
+        if commands is None and (self.config.panorama_channels or self.command_embedding is not None):
+            raise ValueError("commands is None; this student needs the velocities of its last steps, 0 before a start.")
         query = self.action_query(torch.zeros(len(current), 1, dtype=torch.long, device=current.device))
         if self.command_embedding is not None:
-            if command is None:
-                raise ValueError("command is None; this student needs the velocities of one step ago, 0 at a start.")
-            query = query + self.command_embedding((command - self.action_mean) / self.action_std)[:, None]
+            query = query + self.command_embedding((commands[:, -1] - self.action_mean) / self.action_std)[:, None]
         text = self.get_input_embeddings()(input_ids)
-        frames, there = self.sight(current, history, history_mask)
+        frames, there = self.sight(current, history, history_mask, commands, mirrored)
         embeddings = torch.cat([text.to(frames.dtype), frames, query.to(frames.dtype)], 1)
         mask = torch.cat([attention_mask.bool(), there, there.new_ones(len(query), 1)], 1)
         positions = (mask.long().cumsum(1) - 1).clamp(min=0)
@@ -195,6 +202,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         history: torch.Tensor | None = None,
         history_mask: torch.Tensor | None = None,
         commands: torch.Tensor | None = None,
+        mirrored: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         **_,
     ) -> MMNavOutput:
@@ -212,7 +220,9 @@ class MMNavForAction(MMNavPreTrainedModel):
             current: Encoded current frames, shape [B, V, 16, F].
             history: Encoded and pooled history frames, shape [B, T, V, 4, F].
             history_mask: Whether there are such frames, shape [B, T].
-            commands: Velocities that were commanded one step before each target [m/s, m/s, rad/s], shape [B, n, 3].
+            commands: Velocities that were commanded in the last steps before each target; as in :meth:`decode`, shape
+                [B, n, R, 3].
+            mirrored: Whether left and right are to be exchanged in what was seen; as in :meth:`decode`, shape [B, n].
             labels: Velocities to imitate [m/s, m/s, rad/s], shape [B, n, 3].
 
         Returns:
@@ -224,9 +234,9 @@ class MMNavForAction(MMNavPreTrainedModel):
                 features = self.encode(pixel_values.flatten(0, 1)).unflatten(0, (batch, -1))
             current, history, history_mask = self._windows(features, frame_mask, targets)
         before = None if commands is None else commands.flatten(0, 1).float()
-        action = self.decode(
-            current, history, history_mask, input_ids.flatten(0, 1), attention_mask.flatten(0, 1), before
-        ).unflatten(0, (batch, targets))
+        mirror = None if mirrored is None else mirrored.flatten()
+        text = (input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
+        action = self.decode(current, history, history_mask, *text, before, mirror).unflatten(0, (batch, targets))
         loss = None
         if labels is not None:
             loss = F.smooth_l1_loss(action, (labels.float() - self.action_mean) / self.action_std, beta=0.5)
@@ -275,7 +285,9 @@ class MMNavForAction(MMNavPreTrainedModel):
         robots = torch.arange(len(pixel_values), device=pixel_values.device) if robots is None else robots
         features = self.encode(pixel_values)
         history, mask = memory.window(robots)
-        before = memory.command[robots] if command is None else command
+        if command is not None:
+            memory.commands[robots, -1] = command
+        before = memory.commands[robots]
         velocity = self.denormalize(self.decode(features, history, mask, input_ids, attention_mask, before))
         memory.append(robots, pool_features(features, self.config), velocity)
         return velocity
@@ -284,7 +296,7 @@ class MMNavForAction(MMNavPreTrainedModel):
 class VisualMemory:
     """The features of the last frames of B robots, so that online inference encodes every frame once.
 
-    ``command`` holds what they were told last, shape [B, 3].
+    ``commands`` holds what they were told last, the oldest first, shape [B, R, 3].
     """
 
     def __init__(self, config: MMNavConfig, batch: int, device: torch.device | str):
@@ -293,12 +305,12 @@ class VisualMemory:
         self._ago = torch.tensor(config.history, dtype=torch.long, device=device)
         self._frames = torch.zeros(batch, ring, config.view_count, tokens, feature_dim(config), device=device)
         self._count = torch.zeros(batch, dtype=torch.long, device=device)
-        self.command = torch.zeros(batch, config.action_dim, device=device)
+        self.commands = torch.zeros(batch, config.command_count, config.action_dim, device=device)
 
     def reset(self, robots: torch.Tensor | slice = slice(None)) -> None:
         """Forgets what some robots saw: a new episode begins."""
         self._count[robots] = 0
-        self.command[robots] = 0.0
+        self.commands[robots] = 0.0
 
     def window(self, robots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The history of some robots, shape [B, T, V, 4, F], and whether there is one, shape [B, T]."""
@@ -309,7 +321,7 @@ class VisualMemory:
         """Adds the current frames of some robots, shape [B, V, 4, F], and what they are told, shape [B, 3]."""
         self._frames[robots, self._count[robots] % self._frames.shape[1]] = features.float()
         self._count[robots] += 1
-        self.command[robots] = command
+        self.commands[robots] = torch.cat([self.commands[robots, 1:], command[:, None]], 1)
 
 
 def patch_grid(config: MMNavConfig) -> tuple[int, int]:

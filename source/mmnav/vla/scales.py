@@ -38,10 +38,18 @@ class Scale:
 _NANO_STUDENT = {
     "image_size": [32, 128],
     "field_of_view": [80.0, 130.0],
-    "history": [8, 6, 4, 2],
+    "history": [8, 4, 2],
     "current_grid": [2, 8],
-    "history_grid": [1, 4],
+    "history_grid": [2, 8],
     "command_input": True,
+}
+
+
+_SQUARE = {
+    "image_size": [64, 64],
+    "field_of_view": [130.0, 130.0],
+    "current_grid": [4, 4],
+    "history_grid": [4, 4],
 }
 
 
@@ -82,13 +90,15 @@ def _nano_language() -> dict:
 
 
 SCALES = {
-    "nano": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "glance_hidden": 256}),
+    "nano": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "panorama_channels": 48}),
     "nano-siglip": Scale(
         lambda: _siglip(96, 3, 3, 64, 8, 384),
         _nano_language,
-        {"image_size": [64, 64], "history": [8, 6, 4, 2], "command_input": True, "glance_hidden": 256},
+        {**_NANO_STUDENT, **_SQUARE, "panorama_channels": 48},
     ),
-    "small": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "head_hidden": 512}, needs_language=True),
+    "small": Scale(
+        _resnet, _nano_language, {**_NANO_STUDENT, "history_grid": [1, 4], "head_hidden": 512}, needs_language=True
+    ),
     "full": Scale(
         lambda: _siglip(1152, 27, 16, 384, 14, 4304),
         lambda: _qwen2(3584, 28, 28, 4, 18944, 152064),

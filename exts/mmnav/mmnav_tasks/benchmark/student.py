@@ -29,6 +29,8 @@ ROBOTS = 64
 """Robots that are rendered and encoded at a time, and targets of a batch."""
 CHUNK = 8
 """Targets of a chunk in end-to-end training."""
+PAPER_HISTORY = {"nano": [1, 4], "nano-siglip": [2, 2]}
+"""Grids of the 4 tokens a view of a history frame, as in the paper."""
 ROUND_SECONDS = 2.0
 """A round lasts at least that long [s]."""
 
@@ -74,7 +76,7 @@ def measure_student(scale: str, rounds: int, on_step: Callable[[str], None]) -> 
         "torch_threads": threads,
         "rates": {name: spread(values) for name, values in rates.items()},
         "cached_to_not": ratio("control, one core", "control without a cache, one core"),
-        "glance_to_tokens": ratio("learn, tower frozen", "learn, tower frozen, the paper's tokens"),
+        "panorama_to_tokens": ratio("learn, tower frozen", "learn, tower frozen, the paper's tokens"),
         "narrow_to_plain": ratio("learn, tower frozen", "learn, tower frozen, plain transformers"),
         "frozen_to_end_to_end": ratio("learn, tower frozen", "learn, end to end"),
         "rendering_share": spread((1 / render / (1 / render + 1 / encode + 1 / act)).tolist()),
@@ -99,7 +101,7 @@ class Workload:
         self._alone, self._many = self.model.new_memory(1), self.model.new_memory(ROBOTS)
         self._past = self._images[:1].repeat(len(self.model.config.history), 1, 1, 1, 1)
 
-        paper, _ = make_student(scale, glance_hidden=0)
+        paper, _ = make_student(scale, panorama_channels=0, history_grid=PAPER_HISTORY[scale])
         paper.language_model.set_attn_implementation(CPU_ATTENTION)
         paper.freeze_tower()
         plain, _ = make_student(scale)
@@ -113,23 +115,22 @@ class Workload:
             "render": (self.render, False),
             "encode": (self.encode, False),
             "decide": (self.decide, False),
-            "learn, tower frozen": (_learning(self.model, self.windows()), False),
-            "learn, tower frozen, the paper's tokens": (_learning(paper, self.windows()), False),
-            "learn, tower frozen, plain transformers": (_learning(plain, self.windows()), False),
+            "learn, tower frozen": (_learning(self.model, self.windows(self.model.config)), False),
+            "learn, tower frozen, the paper's tokens": (_learning(paper, self.windows(paper.config)), False),
+            "learn, tower frozen, plain transformers": (_learning(plain, self.windows(self.model.config)), False),
             "learn, end to end": (_learning(whole, self.chunks()), False),
         }
         """What is measured, and whether on one thread."""
 
-    def windows(self) -> dict[str, torch.Tensor]:
+    def windows(self, config: MMNavConfig) -> dict[str, torch.Tensor]:
         """A batch of encoded windows of one target each."""
-        config = self.model.config
         times = len(config.history)
         return {
             **self._prompts,
             "current": self._features,
             "history": pool_features(self._features, config)[:, None].repeat(1, times, 1, 1, 1),
             "history_mask": torch.ones(ROBOTS, times, dtype=torch.bool),
-            "commands": torch.zeros(ROBOTS, 1, 3),
+            "commands": torch.zeros(ROBOTS, 1, config.command_count, 3),
             "labels": torch.randn(ROBOTS, 1, 3),
         }
 
@@ -140,7 +141,8 @@ class Workload:
         return {
             **prompts,
             "pixel_values": self._images[:length].repeat(count, 1, 1, 1, 1).unflatten(0, (count, length)),
-            **{name: torch.randn(count, CHUNK, 3) for name in ("commands", "labels")},
+            "commands": torch.randn(count, CHUNK, self.model.config.command_count, 3),
+            "labels": torch.randn(count, CHUNK, 3),
         }
 
     def control(self) -> int:
@@ -174,7 +176,7 @@ class Workload:
         with torch.inference_mode(), _half():
             history, seen = self._many.window(torch.arange(ROBOTS))
             text = {name: value[:, 0] for name, value in self._prompts.items()}
-            self.model.decode(self._features, history, seen, **text, command=self._many.command)
+            self.model.decode(self._features, history, seen, **text, commands=self._many.commands)
         return ROBOTS
 
 
@@ -235,7 +237,7 @@ def show(result: dict) -> None:
     print_table(table)
     told = {
         "cached_to_not": "control with the history cached / encoded again",
-        "glance_to_tokens": "learning, frames as a glance / as the paper's tokens",
+        "panorama_to_tokens": "learning, frames as a panorama / as the paper's tokens",
         "narrow_to_plain": "learning, ours / plain transformers",
         "frozen_to_end_to_end": "learning, tower frozen / end to end",
         "rendering_share": "rendering's share of a student's rollout (render, encode, decide)",

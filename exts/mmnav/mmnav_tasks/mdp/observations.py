@@ -8,11 +8,7 @@ import torch
 from isaaclab.managers import ManagerTermBase, ObservationTermCfg
 
 from mmnav.rig import LookCfg, Rig, RigCfg
-
-
-def encode_depth(depth: torch.Tensor) -> torch.Tensor:
-    """Maps depth [m] so that a centimetre counts near by and a metre far away: -log(d + 0.05 m) / 2."""
-    return torch.log(depth + 0.05).mul_(-0.5)
+from mmnav.rig.panorama import encode_depth, encode_panorama
 
 
 def panorama(env) -> torch.Tensor:
@@ -23,7 +19,7 @@ def panorama(env) -> torch.Tensor:
         velocity [m/s] of the surface that its nearest pixel hits, in the base's frame; 0 for what stands still.
     """
     world = env.world
-    return torch.cat([encode_depth(world.free_depth), world.surface_velocity], dim=2)
+    return encode_panorama(world.free_depth, world.surface_velocity)
 
 
 def scan(env) -> torch.Tensor:
