@@ -2,12 +2,14 @@
 
     ./isaaclab.sh -p scripts/evaluate.py --policy assets/experts/squeeze --task all --episodes 500 --seeds 3 --out out
 
-The same call gives the same files, byte for byte, on the same kind of device.
+The same call gives the same files, byte for byte, on the same kind of device; interrupted, it goes on after the last
+policy, task and seed that it finished.
 """
 
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -48,14 +50,15 @@ def main() -> None:
 
     from rich.console import Console
 
-    from mmnav.evaluate import as_record, results_table, summarize, write_results
+    from mmnav.evaluate import FinishedParts, as_record, results_table, summarize, write_results
     from mmnav_tasks.policies import make_policy
 
     policies = {word: make_policy(word, device, args.precision) for word in args.policy}
+    parts = FinishedParts(args.out)
     episodes = [
         (labels, episode)
         for task in tasks
-        for labels, results in evaluate(policies, task, physics, device, args.episodes, args.seeds, args.out)
+        for labels, results in evaluate(policies, task, physics, device, args, parts)
         for episode in results
     ]
     keys = list(dict.fromkeys(tuple(labels.items()) for labels, _ in episodes))
@@ -64,14 +67,15 @@ def main() -> None:
     rows = [summarize(select(key), **dict(key)) for key in keys]
     table = [summarize(select(key), **dict(key)) for key in group("policy", "task", "physics")]
     write_results(args.out, rows, [as_record(e, **labels) for labels, e in episodes])
+    parts.clear()
     terminal = Console()
     wide = terminal if terminal.is_terminal else Console(width=140)
     wide.print(results_table(table, f"{args.seeds} seeds x {args.episodes} episodes"))
     print(f"Wrote {args.out / 'summary.json'} and {args.out / 'episodes.jsonl'}.")
 
 
-def evaluate(policies: dict, task: str, physics: str, device: str, count: int, seeds: int, out: Path):
-    """Runs every policy on one task.
+def evaluate(policies: dict, task: str, physics: str, device: str, args: argparse.Namespace, parts):
+    """Runs every policy on one task, but for the parts that were finished before.
 
     Yields:
         Labels (policy, task, physics, seed) and episodes.
@@ -80,27 +84,36 @@ def evaluate(policies: dict, task: str, physics: str, device: str, count: int, s
     from rich.progress import Progress
 
     from mmnav_tasks.launch import running_env, task_config
-    from mmnav_tasks.policies import prepare
+    from mmnav_tasks.policies import fingerprint, prepare
     from mmnav_tasks.rollout import evaluation_layouts, run_episodes
 
     cfg, _ = task_config(task, physics)
     prepare(cfg, policies)
-    cfg.sim.device, cfg.scene.num_envs = device, count
+    cfg.sim.device, cfg.scene.num_envs = device, args.episodes
+    settings = {"episodes": args.episodes, "device": device.split(":")[0], "precision": args.precision}
+    prints = {word: fingerprint(word) for word in policies}
+    about = lambda word, seed: {"policy": word, "task": task, "physics": physics, "seed": seed}  # noqa: E731
+    key = lambda word, seed: {**about(word, seed), **settings, "weights": prints[word]}  # noqa: E731
     fixed = physics != "kinematic"  # bodies stand where they are: one env for every set of layouts
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        for group in [[seed] for seed in range(seeds)] if fixed else [list(range(seeds))]:
+        for group in [[seed] for seed in range(args.seeds)] if fixed else [list(range(args.seeds))]:
+            wanted = [(word, seed) for seed in group for word in policies]
+            found = {pair: parts.get(**key(*pair)) for pair in wanted}
             cfg.seed = 0
-            cfg.layouts = evaluation_layouts(group[0], count).tolist()
-            with running_env(task, cfg, log=out / "isaaclab.log") as env:
-                for seed in group:
-                    for word, policy in policies.items():
-                        row = bar.add_task(f"{word} on {task}, seed {seed}", total=count)
+            cfg.layouts = evaluation_layouts(group[0], args.episodes).tolist()
+            missing = any(results is None for results in found.values())
+            with running_env(task, cfg, log=args.out / "isaaclab.log") if missing else nullcontext() as env:
+                for (word, seed), results in found.items():
+                    name = f"{word} on {task}, seed {seed}"
+                    if results is None:
+                        row = bar.add_task(name, total=args.episodes)
                         on_step = lambda ended, row=row: bar.update(row, completed=ended)  # noqa: E731
-                        layouts = evaluation_layouts(seed, count)
-                        results = run_episodes(env.unwrapped, policy, layouts, seed, on_step)
-                        reached = sum(episode.succeeded for episode in results)
-                        bar.console.print(f"{word} on {task}, seed {seed}: {reached} of {count} reached the goal")
-                        yield {"policy": word, "task": task, "physics": physics, "seed": seed}, results
+                        layouts = evaluation_layouts(seed, args.episodes)
+                        results = run_episodes(env.unwrapped, policies[word], layouts, seed, on_step)
+                        parts.put(results, **key(word, seed))
+                    reached = sum(episode.succeeded for episode in results)
+                    bar.console.print(f"{name}: {reached} of {args.episodes} reached the goal")
+                    yield about(word, seed), results
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmnav.evaluate import Episode, as_record, summarize, wilson_interval, write_results
+from mmnav.evaluate import Episode, FinishedParts, as_record, summarize, wilson_interval, write_results
 
 
 def episode(outcome="success", time=10.0, path=10.0, shortest=10.0) -> Episode:
@@ -73,3 +73,17 @@ def test_results_are_complete_or_not_there(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text()) == [{"SR": 1.0}]
     assert (tmp_path / "episodes.jsonl").read_text().count("\n") == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["episodes.jsonl", "summary.json"]
+
+
+def test_a_finished_part_is_found_again_and_no_other_is(tmp_path):
+    parts, about = FinishedParts(tmp_path), {"policy": "straight", "task": "Reach", "seed": 0, "episodes": 2}
+    assert parts.get(**about) is None
+    done = [episode(), episode("collision", shortest=math.inf)]
+    parts.put(done, **about)
+    assert FinishedParts(tmp_path).get(**about) == done
+    for name, value in {"policy": "random", "seed": 1, "episodes": 3}.items():
+        assert parts.get(**{**about, name: value}) is None
+    next((tmp_path / "parts").iterdir()).write_text("[{")
+    assert parts.get(**about) is None
+    parts.clear()
+    assert not list(tmp_path.iterdir())

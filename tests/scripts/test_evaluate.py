@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 
 import imageio.v2 as imageio
 import pytest
+from processes import ROOT, python_environment
 
 from mmnav.evaluate import OUTCOMES
 
@@ -14,19 +18,33 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 WORDS = ("--policy", "straight", "random", "--task", "Avoid", "--episodes", "6", "--seeds", "2")
 
 
+def kill_after_a_part(folder) -> int:
+    """Starts an evaluation and kills it as soon as a part of it is finished; returns how many were."""
+    words = [sys.executable, "scripts/evaluate.py", *WORDS, "--out", str(folder)]
+    with subprocess.Popen(words, cwd=ROOT, env=python_environment(), stderr=subprocess.DEVNULL) as process:
+        while not list(folder.glob("parts/*.json")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    return len(list(folder.glob("parts/*.json")))
+
+
 @pytest.fixture(scope="module")
 def results(python, tmp_path_factory):
+    """Two folders of the same evaluation; the second one was killed on its way."""
     folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    assert 1 <= kill_after_a_part(folders[1]) < 4
     for folder in folders:
         result = python("scripts/evaluate.py", *WORDS, "--out", folder)
         assert result.returncode == 0, result.stderr[-3000:]
     return folders
 
 
-def test_the_same_call_gives_the_same_bytes(results):
+def test_the_same_call_gives_the_same_bytes_though_it_was_killed_once(results):
     first, second = results
     for name in ("summary.json", "episodes.jsonl"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert not (second / "parts").exists()
 
 
 def test_rows_and_lines_say_what_they_are_about(results):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tensordict import TensorDict
 
+from mmnav.data.shards import checksum
 from mmnav.errors import UserError
 from mmnav.robot import ROBOT
 from mmnav.scenes.oracle import OraclePolicy
@@ -162,6 +163,13 @@ def is_student(folder: str) -> bool:
         return json.loads((Path(folder) / "config.json").read_text()).get("model_type") == MMNavConfig.model_type
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def fingerprint(word: str) -> str:
+    """What tells a policy's weights from others under the same word; empty for a baseline."""
+    if word in BASELINES:
+        return ""
+    return " ".join(checksum(path)[:16] for path in sorted(Path(word).glob("*.safetensors")))
 
 
 def prepare(cfg, policies: dict[str, object]) -> None:
