@@ -64,6 +64,11 @@ def test_a_student_that_sees_ahead_only_has_a_ring_with_a_gap():
     assert rings[..., :quarter].any() and not rings[..., quarter:].any()
 
 
+def test_a_student_without_a_history_has_a_panorama_too():
+    model = make_student("nano", seed=1, history=[])[0].eval()
+    assert model.sight.panorama(**window(model)).shape == (2, 176, 6)
+
+
 def test_rings_turn_with_the_base():
     ring = torch.arange(12.0).expand(1, 1, 1, 12)
     a_column = math.tau / 12
