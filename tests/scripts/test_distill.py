@@ -15,11 +15,11 @@ from processes import ROOT, python_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-STAGES = [f"--{stage}.{name}={value}" for stage in ("tower", "reading", "offline", "online") for name, value in (
-    ("steps", 4), ("batch", 8), ("warmup", 1), ("save-every", 2)
-)]  # fmt: skip
+STAGES = ("tower", "panorama", "reading", "offline", "online")
+SHORT = {"steps": 4, "batch": 8, "warmup": 1, "save-every": 2}
 WORDS = ["scripts/distill.py", "--robots=2", "--episodes=2", "--demo-steps=150", "--iterations=1", "--rollout-steps=30"]
-WORDS += ["--report-episodes=1", "--device=cpu", *STAGES]
+WORDS += ["--report-episodes=1", "--device=cpu"]
+WORDS += [f"--{stage}.{name}={value}" for stage in STAGES for name, value in SHORT.items()]
 
 
 @pytest.fixture(scope="module")
