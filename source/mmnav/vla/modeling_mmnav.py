@@ -43,7 +43,7 @@ class MMNavPreTrainedModel(PreTrainedModel):
         if isinstance(module, MMNavForAction):
             init.zeros_(module.action_mean)  # unlike torch's, these leave alone what was loaded
             init.ones_(module.action_std)
-        elif isinstance(module, PanoramaToken):  # eight layers without a norm: transformers' small weights would fade
+        elif isinstance(module, PanoramaToken):  # nine layers without a norm: transformers' small weights would fade
             for layer in (part for part in module.modules() if isinstance(part, (nn.Conv1d, nn.Linear))):
                 init.kaiming_uniform_(layer.weight, nonlinearity="relu")
 
