@@ -191,6 +191,12 @@ def test_a_lora_adapter_learns_and_merges():
         torch.testing.assert_close(tuned.merge_and_unload()(**chunk).velocity, before, rtol=0.0, atol=1e-5)
 
 
+def test_frames_as_tokens_refuse_to_be_mirrored():
+    student = make_student("nano", seed=1, panorama_channels=0)
+    with pytest.raises(ValueError, match="mirrored is given"):
+        student[0](**_chunk(student, targets=1), mirrored=torch.ones(2, 1, dtype=torch.bool))
+
+
 def test_one_batch_can_be_learned_by_heart():
     model, processor = make_student("nano", seed=1)
     model.freeze_tower()

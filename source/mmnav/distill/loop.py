@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 
 from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
@@ -211,6 +212,8 @@ class Distillation:
                     self._train("tower", pretraining, samples, cfg.tower)
             if self.model.config.panorama_channels:
                 self.model.freeze_tower(True, statistics=True)
+                for statistics in self.model.vision_tower.buffers():  # every process has its own after the last step
+                    broadcast(statistics)
                 windows = self._windows(draw)
                 samples = PanoramaSamples(windows, self._panoramas(), draw)
                 with only_parts_learn(PanoramaPretraining(self.model)) as pretraining:

@@ -156,10 +156,12 @@ class MMNavForAction(MMNavPreTrainedModel):
             Normalised velocities, shape [B, 3].
 
         Raises:
-            ValueError: If the model needs ``commands`` and there are none.
+            ValueError: If the model needs ``commands`` and there are none, or cannot mirror and is to.
         """
         if commands is None and (self.config.panorama_channels or self.command_embedding is not None):
             raise ValueError("commands is None; this student needs the velocities of its last steps, 0 before a start.")
+        if mirrored is not None and not self.config.panorama_channels:
+            raise ValueError("mirrored is given; only a student with a panorama can exchange left and right.")
         query = self.action_query(torch.zeros(len(current), 1, dtype=torch.long, device=current.device))
         if self.command_embedding is not None:
             query = query + self.command_embedding((commands[:, -1] - self.action_mean) / self.action_std)[:, None]
