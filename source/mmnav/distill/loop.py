@@ -226,6 +226,8 @@ class Distillation:
             self._save_student(folder)
         self._load_student(folder)
         self.model.freeze_tower(cfg.frozen_tower, statistics=True)
+        if not cfg.frozen_tower:
+            self._features = None  # the panorama's pretraining was all that needed them
 
     def _stage(self, name: str, trainer: TrainerCfg, choose: Callable[[], Mapping], iteration: int = 0) -> None:
         """Collects (in stage 2), trains, evaluates and notes one stage."""
