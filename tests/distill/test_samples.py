@@ -109,7 +109,7 @@ def test_panoramas_are_those_of_the_windows_in_the_same_mirror(frames, student):
     panoramas = torch.arange(len(frames) * 8 * 6, dtype=torch.float32).view(-1, 8, 6)
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
     windows = WindowSamples(frames, torch.zeros(len(frames), 4, 16, 8), draw, processor, model.config)
-    batch = PanoramaSamples(windows, panoramas, draw).batch(np.arange(50))
+    batch = PanoramaSamples(windows, panoramas).batch(np.arange(50))
     for told, seen, mirrored in zip(batch["panorama"], panoramas[draw(np.arange(50))], batch["mirrored"], strict=True):
         if mirrored:
             other = seen[[1, 0, 7, 6, 5, 4, 3, 2]]  # in front, right, behind, left

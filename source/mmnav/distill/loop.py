@@ -215,7 +215,7 @@ class Distillation:
                 for statistics in self.model.vision_tower.buffers():  # every process has its own after the last step
                     broadcast(statistics)
                 windows = self._windows(draw)
-                samples = PanoramaSamples(windows, self._panoramas(), draw)
+                samples = PanoramaSamples(windows, self._panoramas())
                 with only_parts_learn(PanoramaPretraining(self.model)) as pretraining:
                     self._train("panorama", pretraining, samples, cfg.panorama)
             if not self._pretrained[1]:

@@ -127,9 +127,9 @@ class Mirror:
 
     @staticmethod
     def flip(values: torch.Tensor, flipped: torch.Tensor) -> torch.Tensor:
-        """Places or velocities [B, n, ..., 2 or 3] with left and right exchanged where ``flipped`` [B, n] says so."""
+        """Places or velocities [B, ..., 2 or 3] with left and right exchanged where ``flipped`` [B, ...] says so."""
         signs = torch.tensor([1.0, -1.0, -1.0])[: values.shape[-1]]
-        return torch.where(flipped.view(*flipped.shape, *[1] * (values.dim() - 2)), values * signs, values)
+        return torch.where(flipped.view(*flipped.shape, *[1] * (values.dim() - flipped.dim())), values * signs, values)
 
     def told(self, flipped: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the model's ``forward`` is told of it."""
@@ -158,40 +158,52 @@ class WindowSamples:
             self._pooled = torch.cat(pooled)
         self._ago = torch.tensor(config.history, dtype=torch.long)
 
-    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
-        """Returns what the model's ``forward`` takes for windows of one target each."""
-        steps = self._draw(numbers)
+    def draw(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The steps that samples of these numbers end at, shape [B], and whether they are mirrored, shape [B]."""
+        return self._draw(numbers), self._mirror.draw(numbers)
+
+    def seen(self, steps: torch.Tensor, flipped: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What is seen up to some steps, and told before them, as the model's ``decode`` takes it."""
         past = steps[:, None] - self._ago
         there = past >= self._frames.start[steps][:, None]
-        flipped = self._mirror.draw(numbers)[:, None]
         return {
-            **self._processor(goals=self._mirror.flip(self._frames.arrays["goal"][steps][:, None], flipped)),
             "current": self._features[steps],
             "history": self._pooled[torch.where(there, past, steps[:, None])],
             "history_mask": there,
-            "commands": self._mirror.flip(self._frames.commands(steps, self._commands)[:, None], flipped),
-            "labels": self._mirror.flip(self._frames.arrays["expert_action"][steps][:, None], flipped),
+            "commands": self._mirror.flip(self._frames.commands(steps, self._commands), flipped),
             **self._mirror.told(flipped),
+        }
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns what the model's ``forward`` takes for windows of one target each."""
+        steps, flipped = self.draw(numbers)
+        seen, arrays = self.seen(steps, flipped), self._frames.arrays
+        one_target = {name: seen[name][:, None] for name in ("commands", "mirrored") if name in seen}
+        return {
+            **self._processor(goals=self._mirror.flip(arrays["goal"][steps], flipped)[:, None]),
+            **seen,
+            **one_target,
+            "labels": self._mirror.flip(arrays["expert_action"][steps], flipped)[:, None],
         }
 
 
 class PanoramaSamples:
     """Windows of encoded frames with the panoramas that the experts see there."""
 
-    def __init__(self, windows: WindowSamples, panoramas: torch.Tensor, draw: StepDraw):
+    def __init__(self, windows: WindowSamples, panoramas: torch.Tensor):
         """Takes the windows and every step's panorama, shape [N, L, 6]."""
-        self._windows, self._panoramas, self._draw = windows, panoramas, draw
+        self._windows, self._panoramas = windows, panoramas
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns ``current``, ``history``, ``history_mask``, ``commands``, ``mirrored`` and ``panorama``."""
-        window = self._windows.batch(numbers)
-        wanted = {name: window[name] for name in ("current", "history", "history_mask")}
-        commands, mirrored = window["commands"][:, 0], window["mirrored"][:, 0]
-        panorama = self._panoramas[self._draw(numbers)].float()
+        steps, flipped = self._windows.draw(numbers)
+        panorama = self._panoramas[steps].float()
         other = mirror_ring(panorama, 1)
         other[..., -1] *= -1.0  # leftward
-        panorama = torch.where(mirrored[:, None, None], other, panorama)
-        return {**wanted, "commands": commands, "mirrored": mirrored, "panorama": panorama}
+        return {
+            **self._windows.seen(steps, flipped),
+            "panorama": torch.where(flipped[:, None, None], other, panorama),
+        }
 
 
 class ChunkSamples:
