@@ -51,14 +51,15 @@ def main() -> None:
     from rich.console import Console
 
     from mmnav.evaluate import FinishedParts, as_record, results_table, summarize, write_results
-    from mmnav_tasks.policies import make_policy
+    from mmnav_tasks.policies import fingerprint, make_policy
 
     policies = {word: make_policy(word, device, args.precision) for word in args.policy}
+    prints = {word: fingerprint(word) for word in policies}
     parts = FinishedParts(args.out)
     episodes = [
         (labels, episode)
         for task in tasks
-        for labels, results in evaluate(policies, task, physics, device, args, parts)
+        for labels, results in evaluate(policies, prints, task, physics, device, args, parts)
         for episode in results
     ]
     keys = list(dict.fromkeys(tuple(labels.items()) for labels, _ in episodes))
@@ -74,7 +75,7 @@ def main() -> None:
     print(f"Wrote {args.out / 'summary.json'} and {args.out / 'episodes.jsonl'}.")
 
 
-def evaluate(policies: dict, task: str, physics: str, device: str, args: argparse.Namespace, parts):
+def evaluate(policies: dict, prints: dict, task: str, physics: str, device: str, args: argparse.Namespace, parts):
     """Runs every policy on one task, but for the parts that were finished before.
 
     Yields:
@@ -84,16 +85,15 @@ def evaluate(policies: dict, task: str, physics: str, device: str, args: argpars
     from rich.progress import Progress
 
     from mmnav_tasks.launch import running_env, task_config
-    from mmnav_tasks.policies import fingerprint, prepare
+    from mmnav_tasks.policies import prepare
     from mmnav_tasks.rollout import evaluation_layouts, run_episodes
 
     cfg, _ = task_config(task, physics)
     prepare(cfg, policies)
     cfg.sim.device, cfg.scene.num_envs = device, args.episodes
     settings = {"episodes": args.episodes, "device": device.split(":")[0], "precision": args.precision}
-    prints = {word: fingerprint(word) for word in policies}
     about = lambda word, seed: {"policy": word, "task": task, "physics": physics, "seed": seed}  # noqa: E731
-    key = lambda word, seed: {**about(word, seed), **settings, "weights": prints[word]}  # noqa: E731
+    key = lambda word, seed: {**about(word, seed), **settings, "print": prints[word]}  # noqa: E731
     fixed = physics != "kinematic"  # bodies stand where they are: one env for every set of layouts
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for group in [[seed] for seed in range(args.seeds)] if fixed else [list(range(args.seeds))]:
@@ -102,6 +102,8 @@ def evaluate(policies: dict, task: str, physics: str, device: str, args: argpars
             cfg.seed = 0
             cfg.layouts = evaluation_layouts(group[0], args.episodes).tolist()
             missing = any(results is None for results in found.values())
+            if fixed and missing:  # what an env simulated before may show in what it simulates next
+                found = dict.fromkeys(found)
             with running_env(task, cfg, log=args.out / "isaaclab.log") if missing else nullcontext() as env:
                 for (word, seed), results in found.items():
                     name = f"{word} on {task}, seed {seed}"

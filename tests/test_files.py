@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from mmnav import files
 from mmnav.errors import UserError
-from mmnav.files import find_folder, fresh_folder, replace_folder, write_atomically, writing
+from mmnav.files import find_folder, fingerprint, fresh_folder, replace_folder, write_atomically, writing
 
 pytestmark = pytest.mark.unit
 
@@ -101,3 +101,21 @@ def test_a_disk_that_is_full_is_one_clear_error_whoever_writes(tmp_path, small_d
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(RuntimeError, match="out of memory"), writing(tmp_path):
         raise RuntimeError("out of memory")
+
+
+def test_a_fingerprint_tells_folders_apart_by_names_and_bytes_but_not_by_notes(tmp_path):
+    folder = tmp_path / "policy"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "inner" / "weights").write_bytes(b"12")
+    seen = [fingerprint(folder)]
+    folder = folder.rename(tmp_path / "elsewhere")
+    (folder / "README.md").write_text("a note")
+    assert fingerprint(folder) == seen[0]
+    (folder / "config.json").write_text("{ }")
+    seen.append(fingerprint(folder))
+    (folder / "inner" / "weights").rename(folder / "weights")
+    seen.append(fingerprint(folder))
+    (folder / "weights").write_bytes(b"21")
+    seen.append(fingerprint(folder))
+    assert len(set(seen)) == 4

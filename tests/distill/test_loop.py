@@ -154,6 +154,13 @@ def test_a_tower_that_is_not_frozen_learns_to_the_end(tmp_path):
     assert any(name.endswith("convolution.weight") for name in changed)
 
 
+def test_a_student_of_tokens_goes_through_all_stages_without_a_panorama(tmp_path):
+    student = make_student("nano", panorama_channels=0, history_grid=[1, 4])
+    results = Distillation(CFG, tmp_path, student, ToyRobots()).run()
+    assert [stage["name"] for stage in results["stages"]] == ["stage 1", "iteration 1"]
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {"tower", "reading", "stage 1", "iteration 1"}
+
+
 def test_a_frozen_tower_stays_as_it_was_pretrained(whole):
     folder, _ = whole
     before, after = _weights(folder, "pretrained"), _weights(folder, "iteration 1")

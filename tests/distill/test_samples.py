@@ -28,6 +28,13 @@ def student():
 
 
 @pytest.fixture(scope="module")
+def tokens():
+    """A student that pools its history and knows no mirror."""
+    model, processor = make_student("nano", seed=1, panorama_channels=0, history_grid=[1, 4])
+    return model.eval(), processor
+
+
+@pytest.fixture(scope="module")
 def frames() -> Frames:
     return Frames(
         [
@@ -97,6 +104,19 @@ def test_a_window_holds_the_frames_of_its_own_episode_that_many_steps_ago(frames
     assert torch.equal(batch["input_ids"][:, 0], processor(goals=goals)["input_ids"])
 
 
+def test_frames_as_tokens_are_pooled_and_never_mirrored(frames, tokens):
+    model, processor = tokens
+    features = torch.randn(len(frames), 4, 16, 8, generator=torch.Generator().manual_seed(0))
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
+    batch = WindowSamples(frames, features, draw, processor, model.config).batch(NUMBERS)
+    now, ago = draw(NUMBERS), torch.tensor(model.config.history)
+    there = batch["history_mask"]
+    cells = features.view(-1, 4, 2, 4, 2, 8).mean((2, 4))  # 2 rows of 8 columns become 1 of 4
+    torch.testing.assert_close(batch["history"][there], cells[(now[:, None] - ago).clamp(min=0)][there])
+    assert "mirrored" not in batch
+    assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now])
+
+
 def test_commands_are_those_of_the_steps_before_and_none_before_the_first(frames):
     action, start = frames.arrays["action"], frames.start
     for step, told in enumerate(frames.commands(torch.arange(len(frames)), 5)):
@@ -118,8 +138,9 @@ def test_panoramas_are_those_of_the_windows_in_the_same_mirror(frames, student):
             assert torch.equal(told, seen)
 
 
-def test_chunks_and_windows_teach_the_same(frames, student):
-    model, processor = student
+@pytest.mark.parametrize("kind", ["student", "tokens"])
+def test_chunks_and_windows_teach_the_same(frames, kind, request):
+    model, processor = request.getfixturevalue(kind)
     rig, look = student_rig(model.config), plain_day()
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
     chunks = ChunkSamples(frames, draw, partial(Replay, rig, look), processor, model.config, targets=1, seed=0).batch(

@@ -18,7 +18,8 @@ def scale(request):
 
 @pytest.fixture(scope="module", params=[48, 0], ids=["panorama", "tokens"])
 def student(request, scale):
-    model, processor = make_student(scale, seed=1, panorama_channels=request.param)
+    coarse = {"history_grid": [1, 4] if scale == "nano" else [2, 2]}  # frames as tokens are pooled
+    model, processor = make_student(scale, seed=1, panorama_channels=request.param, **({} if request.param else coarse))
     model.set_action_statistics(torch.tensor([[0.5, -0.1, 0.3], [1.0, 0.2, -0.4], [0.1, 0.0, 0.2]]))
     return model.eval(), processor
 

@@ -19,6 +19,9 @@ from mmnav.vla.sight import _turned
 
 pytestmark = pytest.mark.unit
 
+AWAY = torch.tensor([4])
+"""Channel of the estimate that tells how fast what a column shows moves away."""
+
 
 @pytest.fixture(scope="module", params=["nano", "nano-siglip"])
 def student(request):
@@ -59,14 +62,44 @@ def test_it_is_one_token_and_every_place_command_and_time_counts(student):
 
 def test_a_student_that_sees_ahead_only_has_a_ring_with_a_gap():
     model = make_student("nano", seed=1, view_count=1)[0].eval()
-    rings = model.sight._rings(window(model)["history"])
+    given = window(model)
+    rings = model.sight._rings(given["history"])
     quarter = rings.shape[-1] // 4
     assert rings[..., :quarter].any() and not rings[..., quarter:].any()
+    assert (rings[:, :, -1, :quarter] == 1.0).all()
+    given["mirrored"] = torch.tensor([True, False])
+    with torch.inference_mode():
+        seen = model.sight.panorama(**given)
+        model.sight.read_depth, read = lambda features: read(features).flip(-1), model.sight.read_depth
+        torch.testing.assert_close(model.sight.panorama(**given | {"mirrored": ~given["mirrored"]}), seen)
+
+
+def test_a_column_that_no_view_saw_is_told_apart_from_one_that_was_a_metre_away(student):
+    """Depth's code is 0 at a metre, and where nothing looked."""
+    sight, given, heard = student.sight, window(student), []
+    hook = sight.estimate.register_forward_pre_hook(lambda module, args: heard.append(args[0]))
+    given["history_mask"][0, 1] = False
+    sight.panorama(**given)
+    hook.remove()
+    there = heard[0][:, -5:-2]  # behind them, the bearings
+    assert torch.equal(there, given["history_mask"][..., None].float().expand_as(there))
 
 
 def test_a_student_without_a_history_has_a_panorama_too():
     model = make_student("nano", seed=1, history=[])[0].eval()
     assert model.sight.panorama(**window(model)).shape == (2, 176, 6)
+
+
+def test_velocities_are_told_forward_and_leftward(student):
+    """What moves away from the base moves forward in front of it, backward behind, leftward on its left."""
+    sight, given = student.sight, window(student)
+    hook = sight.estimate.register_forward_hook(lambda module, args, out: torch.zeros_like(out).index_fill_(1, AWAY, 1))
+    velocity = sight.panorama(**given)[0, :, -2:]
+    hook.remove()
+    quarter = len(velocity) // 4
+    middle = [round((i + 0.5) * quarter) for i in range(4)]  # front, right, back, left
+    expected = torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(velocity[middle], expected, rtol=0.0, atol=0.05)
 
 
 def test_rings_turn_with_the_base():
@@ -120,7 +153,7 @@ def test_true_depth_makes_the_ring_that_the_experts_see(student, worlds):
     free, still = panorama.look(position, orientation, scene.position, torch.zeros_like(scene.position))
     seen = encode_panorama(free, still)[..., 0]  # the highest row: obstacles, never the ground
     assert ring.shape[-1] == seen.shape[1] and not still.any()
-    level = ring[:, ring.shape[1] // 2 - 1]
+    level = ring[:, student.config.current_grid[0] * 2 - 1]
     match = lambda shift: np.corrcoef(level.roll(shift, 1).flatten(), -seen.flatten())[0, 1]  # noqa: E731
     scores = {shift: match(shift) for shift in range(-12, 13)}
     assert max(scores, key=scores.get) == 0 and scores[0] > 0.7
@@ -134,6 +167,6 @@ def test_the_ring_of_a_turned_robot_turned_back_is_the_ring(student, worlds):
     turned = torch.stack([x, y, z * half[3] + w * half[2], w * half[3] - z * half[2]], -1)
     before, now = true_rings(student, scene, position, orientation), true_rings(student, scene, position, turned)
     back = _turned(before[:, None], torch.full((len(before), 1), -angle))[:, 0]
-    row = before.shape[1] // 2 - 1
+    row = student.config.current_grid[0] * 2 - 1
     error = lambda ring: (ring - now)[:, row].abs().median()  # noqa: E731
     assert error(back) < 0.3 * error(before)

@@ -12,12 +12,12 @@ import torch
 from tensordict import TensorDict
 
 from mmnav.data import Demo
-from mmnav.data.shards import checksum
 from mmnav.distill.loop import Distillation
 from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
 from mmnav.evaluate import Episode
 from mmnav.evaluate.video import Recording
+from mmnav.files import fingerprint
 from mmnav.memory import keep_freed_memory
 from mmnav.scenes import BlendCfg, as_record
 from mmnav.vla import MMNavForAction, MMNavProcessor
@@ -168,17 +168,22 @@ def load_experts(folder: Path, device: str) -> dict[str, ExpertPolicy]:
     Raises:
         UserError: If one is missing or cannot be read.
     """
-    names = [as_record(family)["family"] for family in BlendCfg().families]
-    missing = [name for name in names if not (Path(folder) / name.lower()).is_dir()]
+    folders = _expert_folders(folder)
+    missing = [path.name for path in folders.values() if not path.is_dir()]
     if missing:
-        raise UserError(f"--experts {folder}: no folder {', '.join(n.lower() for n in missing)} there.")
-    return {name: ExpertPolicy(str(Path(folder) / name.lower()), device) for name in names}
+        raise UserError(f"--experts {folder}: no folder {', '.join(missing)} there.")
+    return {name: ExpertPolicy(str(path), device) for name, path in folders.items()}
 
 
 def origin_of(experts: Path, precision: str) -> dict[str, object]:
     """What a run is made with besides its settings and its student: it cannot go on with anything else."""
-    weights = sorted(Path(experts).glob("*/model.safetensors"))
-    return {"experts": {path.parent.name: checksum(path)[:16] for path in weights}, "precision": precision}
+    prints = {path.name: fingerprint(path) for path in _expert_folders(experts).values()}
+    return {"experts": prints, "precision": precision}
+
+
+def _expert_folders(folder: Path) -> dict[str, Path]:
+    """Where the expert of every family is, in the order of the blend."""
+    return {name: Path(folder) / name.lower() for name in (as_record(f)["family"] for f in BlendCfg().families)}
 
 
 def distil(

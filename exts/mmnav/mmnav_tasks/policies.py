@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from tensordict import TensorDict
 
-from mmnav.data.shards import checksum
+import mmnav
+from mmnav import files
 from mmnav.errors import UserError
 from mmnav.robot import ROBOT
 from mmnav.scenes.oracle import OraclePolicy
@@ -93,7 +94,7 @@ class ExpertPolicy:
 
 
 class StudentPolicy:
-    """A distilled student: it sees the colour views, reads its goal from a prompt, and knows its last command."""
+    """A distilled student: it sees the colour views, reads its goal from a prompt, and knows its last commands."""
 
     sees_colour = True
 
@@ -109,7 +110,14 @@ class StudentPolicy:
         cfg.rgb_views, cfg.rgb_field, cfg.rgb_samples = (width, height), (across, down), config.samples
 
     def reset(self, env) -> None:
-        """Forgets everything; all robots of the env count from now on."""
+        """Forgets everything; all robots of the env count from now on.
+
+        Raises:
+            UserError: If the env's control steps are not as long as those that the student was made for.
+        """
+        step = self.model.config.control_step
+        if abs(env.step_dt - step) > 1e-6:
+            raise UserError(f"control_step is {step} s in the student's config.json; the task's is {env.step_dt} s.")
         self._world, self._driver = env.world, env.action_manager.get_term("velocity")
         self._memory = self.model.new_memory(env.num_envs)
         self._robots = torch.arange(env.num_envs, device=env.device)
@@ -166,10 +174,9 @@ def is_student(folder: str) -> bool:
 
 
 def fingerprint(word: str) -> str:
-    """What tells a policy's weights from others under the same word; empty for a baseline."""
-    if word in BASELINES:
-        return ""
-    return " ".join(checksum(path)[:16] for path in sorted(Path(word).glob("*.safetensors")))
+    """What tells a policy from others under the same word, or under other code: digits for its files and ours."""
+    folders = [Path(mmnav.__file__).parent, Path(__file__).parent, *([] if word in BASELINES else [Path(word)])]
+    return " ".join(map(files.fingerprint, folders))
 
 
 def prepare(cfg, policies: dict[str, object]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 import h5py
 
 from ..errors import UserError
+from ..files import checksum
 from .demo import FORMAT, UNREADABLE, Demo, Heading, read_demo, read_heading, write_demo
 
 INDEX = "index.jsonl"
@@ -152,15 +152,6 @@ def describe_shard(path: Path) -> dict:
         "bytes": path.stat().st_size,
         "sha256": checksum(path),
     }
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _append(path: Path, line: str) -> None:

@@ -199,7 +199,7 @@ class Distillation:
                 tell()
 
     def _pretrain(self, demos: list[Demo]) -> None:
-        """Teaches a tower from scratch to measure and a language model from scratch to read, then loads the frames."""
+        """Loads the demonstrations; teaches what comes without pretrained weights to measure, to see and to read."""
         cfg, folder = self.cfg, self.folder / "students" / "pretrained"
         self._frames.extend(demos)
         self._demo_steps = len(self._frames)

@@ -1,4 +1,4 @@
-"""Pretraining where no pretrained weights are given: the tower learns to measure, the language model to read."""
+"""Pretraining: a tower learns to measure, a sight to see what the experts see, a language model to read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DepthPretraining(nn.Module):
     """
 
     def __init__(self, model: MMNavForAction, seed: int = 0):
-        """Takes the model's tower; a panorama has a head of its own, another one is drawn by a seed."""
+        """Takes the model's tower; a sight with a panorama has a head for it, another sight has one drawn by a seed."""
         super().__init__()
         self.model, self.grid = model, tuple(model.config.current_grid)
         self.drawn = None
@@ -68,8 +68,7 @@ class DepthPretraining(nn.Module):
         target = target.transpose(2, 3).flatten(3).flatten(1, 2)  # [B V, tokens, cell]
         head = self.drawn or self.model.sight.depth
         guess = head(self.model.encode(pixel_values)).flatten(0, 1).float()
-        error = guess - target
-        return ModelOutput(loss=F.smooth_l1_loss(guess, target, beta=0.1), error=error.abs().mean().detach())
+        return ModelOutput(loss=F.smooth_l1_loss(guess, target, beta=0.1))
 
 
 class PanoramaPretraining(nn.Module):
@@ -138,4 +137,4 @@ class PromptReading(nn.Module):
         distance = goal.norm(dim=-1, keepdim=True)
         target = torch.cat([goal / distance.clamp(min=1e-3), (distance + 0.1).log(), 1.0 / (distance + 0.5)], -1)
         guess = self.head(states).float()
-        return ModelOutput(loss=F.mse_loss(guess, target), error=(guess - target).abs().mean().detach())
+        return ModelOutput(loss=F.mse_loss(guess, target))

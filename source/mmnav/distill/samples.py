@@ -11,6 +11,7 @@ from ..data import Frames, Replay
 from ..data.replay import Viewer, look_seeds
 from ..errors import UserError
 from ..rig import LookCfg, RigCfg
+from ..robot import VIEWS
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
 from ..vla.sight import mirror_ring, pool_features
@@ -116,8 +117,8 @@ class Mirror:
     """Half of the samples are seen in a mirror, if the student can: left is as good as right, here and there."""
 
     def __init__(self, config: MMNavConfig):
-        """Mirrors for a student with a panorama only."""
-        self._on = config.panorama_channels > 0
+        """Mirrors for a student with a panorama only, and views to the right and to the left or to neither side."""
+        self._on = config.panorama_channels > 0 and config.view_count in (1, len(VIEWS))
 
     def draw(self, numbers: np.ndarray) -> torch.Tensor:
         """Which samples are mirrored, shape [B]."""

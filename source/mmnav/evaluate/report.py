@@ -44,7 +44,8 @@ def write_results(folder: Path, rows: list[dict], records: list[dict]) -> None:
 class FinishedParts:
     """What an interrupted evaluation had finished, part by part, so that the same call goes on with it.
 
-    A part's file is named after everything that decides on its episodes: a part of anything else is not found.
+    A part's file is named after what its caller says it is about, which should be all that decides on its episodes: a
+    part about anything else is not found.
     """
 
     def __init__(self, folder: Path):

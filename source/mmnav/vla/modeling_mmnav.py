@@ -11,6 +11,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from ..robot import ROBOT
 from .configuration_mmnav import MMNavConfig
 from .readout import last_token_only
 from .sight import FrameTokens, PanoramaToken, feature_dim, pool_features
@@ -282,7 +283,7 @@ class MMNavForAction(MMNavPreTrainedModel):
                 them; what this method returned then if None.
 
         Returns:
-            Velocities [m/s, m/s, rad/s], shape [B, 3].
+            Velocities within the robot's limits [m/s, m/s, rad/s], shape [B, 3].
         """
         robots = torch.arange(len(pixel_values), device=pixel_values.device) if robots is None else robots
         features = self.encode(pixel_values)
@@ -291,6 +292,7 @@ class MMNavForAction(MMNavPreTrainedModel):
             memory.commands[robots, -1] = command
         before = memory.commands[robots]
         velocity = self.denormalize(self.decode(features, history, mask, input_ids, attention_mask, before))
+        velocity = velocity.clamp(velocity.new_tensor(ROBOT.min_velocity), velocity.new_tensor(ROBOT.max_velocity))
         memory.append(robots, pool_features(features, self.config), velocity)
         return velocity
 

@@ -143,18 +143,17 @@ class PanoramaToken(nn.Module):
         rings = self._rings(torch.cat([current[:, None], history], 1))
         if mirrored is not None:
             rings = torch.where(mirrored[:, None, None, None], mirror_ring(rings, -1), rings)
-        now, past = rings[:, 0], rings[:, 1:]
-        there = history_mask[:, :, None].to(now.dtype)
+        now, past = rings[:, 0, :-1], rings[:, 1:]
         pose = dead_reckon(commands.float(), self._step)[:, [-ago for ago in self._ago]]
-        past = _turned(past, pose[..., 2]) * there[..., None]
+        past = _turned(past, pose[..., 2]) * history_mask[:, :, None, None].to(now.dtype)
+        past, there = past[:, :, :-1], past[:, :, -1]
         length = now.shape[-1]
         azimuth = math.pi / 4 - (torch.arange(length, device=now.device) + 0.5) * (_TURN / length)
         bearing = torch.stack([azimuth.cos(), azimuth.sin()]).to(now.dtype)
         cos, sin = bearing
         ahead, left = pose[..., :2].to(now.dtype).split(1, -1)
-        moved = torch.stack([ahead * cos + left * sin, left * cos - ahead * sin], 2) * there[..., None]
-        there, bearing = there.expand(-1, -1, length), bearing.expand(len(now), -1, -1)
-        parts = [now, past.flatten(1, 2), moved.flatten(1, 2), there, bearing]
+        moved = torch.stack([ahead * cos + left * sin, left * cos - ahead * sin], 2) * there[:, :, None]
+        parts = [now, past.flatten(1, 2), moved.flatten(1, 2), there, bearing.expand(len(now), -1, -1)]
         out = self.estimate(torch.cat(parts, 1))
         radial, tangential = out[:, -2], out[:, -1]
         velocity = [radial * cos - tangential * sin, radial * sin + tangential * cos]
@@ -167,12 +166,15 @@ class PanoramaToken(nn.Module):
         return parts.transpose(-3, -2).flatten(-4, -3).flatten(-2)
 
     def _rings(self, features: torch.Tensor) -> torch.Tensor:
-        """Rings of logarithmic depths: features [B, T, V, P, F] to [B, T, rows, L]; 0 where no view looks."""
+        """Rings of logarithmic depths: features [B, T, V, P, F] to [B, T, rows + 1, L].
+
+        The last row is 1, or 0 where no view looks, as all others are there.
+        """
         depth = self.read_depth(features)
         cut = (depth.shape[-1] - self._columns) // 2
         depth = depth[..., cut : cut + self._columns]
-        depth = F.pad(depth, (0, 0, 0, 0, 0, self._unseen))
-        return depth.transpose(2, 3).flatten(3)
+        seen = F.pad(depth, (0, 0, 0, 1), value=1.0)
+        return F.pad(seen, (0, 0, 0, 0, 0, self._unseen)).transpose(2, 3).flatten(3)
 
 
 def _round(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Conv1d:

@@ -96,8 +96,8 @@ class BaseVelocityActionCfg(ActionTermCfg):
 
     class_type: type = BaseVelocityAction
     asset_name: str = MISSING
-    time_constant: tuple[float, float] = (0.15, 0.25)
-    """Range of the first-order lag's time constant [s], about the robot's nominal one."""
+    time_constant: tuple[float, float] = (0.75 * ROBOT.time_constant, 1.25 * ROBOT.time_constant)
+    """Range of the first-order lag's time constant [s]."""
     acceleration: tuple[float, float, float] = ROBOT.acceleration
     """Nominal acceleration limits [m/s^2, m/s^2, rad/s^2]."""
     acceleration_scale: tuple[float, float] = (0.8, 1.2)

@@ -1,0 +1,98 @@
+"""Pretraining teaches the parts it names, and asks for nothing but the truth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmnav.distill.pretrain import DepthPretraining, PanoramaPretraining, PromptReading, only_parts_learn
+from mmnav.vla import make_student
+from mmnav.vla.sight import CELL
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module", params=[48, 0], ids=["panorama", "tokens"])
+def student(request):
+    return make_student("nano", seed=1, panorama_channels=request.param)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def depth_batch(model) -> dict[str, torch.Tensor]:
+    height, width = model.config.image_size
+    return {"pixel_values": draw(2, 4, 3, height, width), "depth": draw(2, 4, height, width).exp()}
+
+
+def window_batch(model) -> dict[str, torch.Tensor]:
+    count = len(model.config.history)
+    features = (model.config.view_count, 16, model.sight.depth.in_features)
+    return {
+        "current": draw(2, *features),
+        "history": draw(2, count, *features),
+        "history_mask": torch.ones(2, count, dtype=torch.bool),
+        "commands": draw(2, model.config.command_count, 3),
+        "mirrored": torch.tensor([False, True]),
+    }
+
+
+def learned(model, pretraining, batch: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the weights that a step of pretraining would change."""
+    model.zero_grad()
+    with only_parts_learn(pretraining):
+        pretraining(**batch).loss.backward()
+    return {name for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_each_pretraining_teaches_its_parts_and_leaves_the_rest_as_it_was(student):
+    model, processor = student
+    free = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    prompts = {**processor(goals=draw(2, 2)), "goal": draw(2, 2)}
+    found = learned(model, PromptReading(model), prompts)
+    assert {name.split(".")[0] for name in found} == {"language_model", "action_query"}
+    found = learned(model, DepthPretraining(model), depth_batch(model))
+    depth = {"vision_tower", "sight.depth"} if model.config.panorama_channels else {"vision_tower"}
+    assert {name if name in depth else name.rpartition(".")[0] for name in found} >= depth - {"vision_tower"}
+    assert all(any(name.startswith(part) for part in depth) for name in found)
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == free
+
+
+def test_the_panoramas_pretraining_teaches_the_reading_and_the_estimate():
+    model, _ = make_student("nano", seed=1)
+    batch = window_batch(model)
+    batch["panorama"] = model.sight.panorama(**batch).detach() + 1.0
+    found = learned(model, PanoramaPretraining(model), batch)
+    assert {name.split(".")[1] for name in found} == {"depth", "estimate"}
+    assert found == {name for name, _ in model.named_parameters() if name.startswith(("sight.depth", "sight.estimate"))}
+
+
+def test_the_truth_costs_nothing_and_every_channel_of_an_error_something():
+    model, _ = make_student("nano", seed=1)
+    batch = window_batch(model)
+    pretraining, guess = PanoramaPretraining(model), model.sight.panorama(**batch).detach()
+    assert pretraining(**batch, panorama=guess).loss == 0.0
+    for channel in range(guess.shape[-1]):
+        other = guess.clone()
+        other[..., channel] += 0.5
+        assert pretraining(**batch, panorama=other).loss > 0.01, channel
+    swapped = guess[..., [0, 1, 2, 3, 5, 4]]  # forward for leftward
+    assert pretraining(**batch, panorama=swapped).loss > 0.01
+
+
+def test_a_cells_depths_are_learned_where_they_are():
+    """A reading that says the nearest depth of every part of every cell has no error."""
+    model, _ = make_student("nano", seed=1)
+    batch = depth_batch(model)
+    rows, columns = (a * b for a, b in zip(model.config.current_grid, CELL, strict=True))
+    height, width = batch["depth"].shape[-2:]
+    parts = batch["depth"].unflatten(3, (columns, width // columns)).unflatten(2, (rows, height // rows))
+    nearest = parts.amin((3, 5)).clamp(0.05, 10.0).log()  # [B, V, rows, columns]
+    cells = nearest.unflatten(3, (-1, CELL[1])).unflatten(2, (-1, CELL[0])).transpose(3, 4)
+    truth = cells.flatten(4).flatten(2, 3)
+    model.encode = lambda pixel_values: truth
+    model.sight.depth = torch.nn.Identity()  # features are readings
+    model.sight.depth.weight = torch.zeros(1)
+    assert DepthPretraining(model)(**batch).loss == 0.0
+    assert torch.equal(model.sight.read_depth(truth), nearest)
