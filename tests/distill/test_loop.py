@@ -191,7 +191,7 @@ def test_an_episode_with_a_number_that_is_not_finite_is_left_out(tmp_path, whole
 
 
 def test_two_ranks_go_through_all_stages_together(tmp_path):
-    """Every rank records shards of its own; DDP finds a gradient for every weight that learns."""
+    """Every rank records shards of its own and encodes them all alike; DDP finds a gradient for every weight."""
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29533",
          Path(__file__).with_name("toy_run.py"), tmp_path],
@@ -202,6 +202,8 @@ def test_two_ranks_go_through_all_stages_together(tmp_path):
     names = {path.name for path in (tmp_path / "episodes" / "iteration 1").glob("*.h5")}
     assert names == {"shard-000-000000.h5", "shard-001-000000.h5"}
     assert json.loads((tmp_path / "results.json").read_text())["best"] in ("stage 1", "iteration 1")
+    features = [torch.load(tmp_path / f"features-{rank}.pt", weights_only=True) for rank in range(2)]
+    assert torch.equal(*features) and features[0].any()
 
 
 def test_weights_that_are_cut_up_are_refused(tmp_path):

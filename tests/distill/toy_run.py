@@ -1,4 +1,4 @@
-"""A distillation of toy robots on every rank that torchrun starts, for test_loop.py."""
+"""A distillation of toy robots on every rank that torchrun starts, for test_loop.py; keeps what each rank encoded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from toy_robots import CFG, ToyRobots
 
@@ -14,4 +15,7 @@ from mmnav.vla import make_student
 
 if __name__ == "__main__":
     cfg = replace(CFG, **{stage: replace(CFG.tower, optimizer="muon") for stage in ("tower", "online")})
-    Distillation(cfg, Path(sys.argv[1]), make_student("nano"), ToyRobots(), accelerator=Accelerator(cpu=True)).run()
+    folder, accelerator = Path(sys.argv[1]), Accelerator(cpu=True)
+    run = Distillation(cfg, folder, make_student("nano"), ToyRobots(), accelerator=accelerator)
+    run.run()
+    torch.save(run._features, folder / f"features-{accelerator.process_index}.pt")

@@ -127,7 +127,7 @@ def _scenes(demos: Sequence[Demo]) -> SceneBatch:
     return SceneBatch.cat([part.padded(slots) for part in parts])[order]
 
 
-class _Stage:
+class _Scenery:
     """A scene in memory of its own, in which B steps of episodes are set up at a time."""
 
     def __init__(self, batch: int, device: torch.device | str):
@@ -135,7 +135,7 @@ class _Stage:
         self._scene: SceneBatch | None = None
 
     def _set_up(self, scene: SceneBatch) -> bool:
-        """Puts worlds on the stage; returns whether the memory is new."""
+        """Puts worlds in place; returns whether the memory is new."""
         scene = scene.to(self._device)
         if self._scene is not None and self._scene.geom_count == scene.geom_count:
             for f in fields(scene):
@@ -156,7 +156,7 @@ class _Stage:
             raise ValueError(f"{type(self).__name__} renders {self.batch} steps at a time, not {len(steps)}.")
 
 
-class PanoramaReplay(_Stage):
+class PanoramaReplay(_Scenery):
     """Shows, at any steps of :class:`Frames`, the panorama that an expert sees; some at a time."""
 
     def __init__(self, rig: RigCfg, batch: int, device: torch.device | str = "cpu"):
@@ -177,7 +177,7 @@ class PanoramaReplay(_Stage):
         return encode_panorama(*self._panorama.look(*pose, self._place, self._speed))
 
 
-class Replay(_Stage):
+class Replay(_Scenery):
     """Renders any steps of :class:`Frames`, some at a time."""
 
     def __init__(self, rig: RigCfg, look: LookCfg, batch: int, device: torch.device | str = "cpu"):
