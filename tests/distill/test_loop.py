@@ -17,6 +17,7 @@ from toy_robots import CFG, ToyRobots
 
 from mmnav.distill.balance import shares
 from mmnav.distill.loop import Distillation
+from mmnav.distill.samples import DepthSamples, PanoramaSamples, PromptSamples
 from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
 from mmnav.vla import load_student, make_student
@@ -79,6 +80,25 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, whole, meth
         a, b = _weights(tmp_path / "there", stage), _weights(folder, stage)
         assert all(torch.equal(a[name], b[name]) for name in b), stage
     assert [stage["shares"] for stage in resumed["stages"]] == [stage["shares"] for stage in results["stages"]]
+
+
+@pytest.mark.parametrize("kind", [DepthSamples, PanoramaSamples, PromptSamples])
+def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_path, whole, monkeypatch, kind):
+    """The second of two steps is interrupted; the state after the first one was saved."""
+    calls, batch = iter(range(9)), kind.batch
+
+    def interrupted(self, numbers):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return batch(self, numbers)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(kind, "batch", interrupted)
+        _run(tmp_path, ToyRobots())
+    assert not (tmp_path / "students").exists()
+    _run(tmp_path, ToyRobots(), replace(CFG, iterations=0))
+    a, b = _weights(tmp_path, "pretrained"), _weights(whole[0], "pretrained")
+    assert all(torch.equal(a[name], b[name]) for name in b)
 
 
 def test_a_finished_run_does_nothing_but_may_be_given_more_iterations(tmp_path, whole):
