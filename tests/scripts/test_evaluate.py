@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -61,6 +62,23 @@ def test_rows_and_lines_say_what_they_are_about(results):
     assert {line["outcome"] for line in lines} <= set(OUTCOMES)
     layouts = {(line["seed"], line["layout"]) for line in lines}
     assert len(layouts) == 12  # both policies meet the same ones
+
+
+def test_the_shipped_student_finds_its_goals(python, tmp_path):
+    words = ("--policy", "assets/students/nano", "--task", "Reach", "--episodes", "16", "--seeds", "1")
+    result = python("scripts/evaluate.py", *words, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert json.loads((tmp_path / "summary.json").read_text())[0]["SR"] > 0.6
+
+
+def test_a_student_made_for_other_control_steps_is_refused(python, tmp_path):
+    student = shutil.copytree(ROOT / "assets" / "students" / "nano", tmp_path / "slow")
+    config = json.loads((student / "config.json").read_text())
+    (student / "config.json").write_text(json.dumps(config | {"control_step": 0.2}))
+    words = ("--policy", student, "--task", "Reach", "--episodes", "2", "--seeds", "1", "--out", tmp_path / "out")
+    result = python("scripts/evaluate.py", *words)
+    assert result.returncode != 0 and "control_step is 0.2 s" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_play_writes_a_film_of_every_step(python, tmp_path):

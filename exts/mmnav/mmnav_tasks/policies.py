@@ -104,20 +104,22 @@ class StudentPolicy:
         self._half = precision == "bf16"
 
     def prepare(self, cfg) -> None:
-        """Gives an env's configuration the cameras that the student was made for."""
-        config = self.model.config
-        (height, width), (down, across) = config.image_size, config.field_of_view
-        cfg.rgb_views, cfg.rgb_field, cfg.rgb_samples = (width, height), (across, down), config.samples
-
-    def reset(self, env) -> None:
-        """Forgets everything; all robots of the env count from now on.
+        """Gives an env's configuration the cameras that the student was made for.
 
         Raises:
             UserError: If the env's control steps are not as long as those that the student was made for.
         """
-        step = self.model.config.control_step
-        if abs(env.step_dt - step) > 1e-6:
-            raise UserError(f"control_step is {step} s in the student's config.json; the task's is {env.step_dt} s.")
+        config = self.model.config
+        step = cfg.sim.dt * cfg.decimation
+        if abs(step - config.control_step) > 1e-6:
+            raise UserError(
+                f"control_step is {config.control_step} s in the student's config.json; the task's: {step} s."
+            )
+        (height, width), (down, across) = config.image_size, config.field_of_view
+        cfg.rgb_views, cfg.rgb_field, cfg.rgb_samples = (width, height), (across, down), config.samples
+
+    def reset(self, env) -> None:
+        """Forgets everything; all robots of the env count from now on."""
         self._world, self._driver = env.world, env.action_manager.get_term("velocity")
         self._memory = self.model.new_memory(env.num_envs)
         self._robots = torch.arange(env.num_envs, device=env.device)
@@ -183,7 +185,7 @@ def prepare(cfg, policies: dict[str, object]) -> None:
     """Gives an env's configuration the cameras that its policies need.
 
     Raises:
-        UserError: If two students were made for different cameras.
+        UserError: If two students were made for different cameras, or one for other control steps.
     """
     seen: dict[str, tuple] = {}
     for word, policy in policies.items():
