@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from toy_robots import straight_drive
 
+from mmnav.data import Frames
 from mmnav.distill.pretrain import DepthPretraining, PanoramaPretraining, PromptReading, only_parts_learn
+from mmnav.distill.samples import PanoramaSamples, StepDraw, WindowSamples
 from mmnav.vla import make_student
 from mmnav.vla.sight import CELL
 
 pytestmark = pytest.mark.unit
+
+FAMILIES = ("Reach", "Squeeze", "Avoid")
 
 
 @pytest.fixture(scope="module", params=[48, 0], ids=["panorama", "tokens"])
@@ -66,6 +72,18 @@ def test_the_panoramas_pretraining_teaches_the_reading_and_the_estimate():
     found = learned(model, PanoramaPretraining(model), batch)
     assert {name.split(".")[1] for name in found} == {"depth", "estimate"}
     assert found == {name for name, _ in model.named_parameters() if name.startswith(("sight.depth", "sight.estimate"))}
+
+
+def test_a_student_that_cannot_be_mirrored_learns_its_panorama_too():
+    """With views to one side alone, samples are never mirrored, and nothing is told of it."""
+    model, processor = make_student("nano", seed=1, view_count=2)
+    frames = Frames([straight_drive(family, 3) for family in FAMILIES])
+    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=0)
+    features = torch.zeros(len(frames), 2, 16, model.sight.depth.in_features)
+    windows = WindowSamples(frames, features, draw, processor, model.config)
+    batch = PanoramaSamples(windows, torch.zeros(len(frames), 176, 6)).batch(np.arange(4))
+    assert "mirrored" not in batch
+    assert PanoramaPretraining(model)(**batch).loss > 0.0
 
 
 def test_the_truth_costs_nothing_and_every_channel_of_an_error_something():

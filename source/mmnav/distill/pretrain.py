@@ -90,18 +90,18 @@ class PanoramaPretraining(nn.Module):
         history: torch.Tensor,
         history_mask: torch.Tensor,
         commands: torch.Tensor,
-        mirrored: torch.Tensor,
         panorama: torch.Tensor,
+        mirrored: torch.Tensor | None = None,
     ) -> ModelOutput:
         """Smooth L1 distance of encoded depths and of velocities.
 
         Args:
-            current: As for :meth:`mmnav.vla.MMNavForAction.decode`, like all but the last.
+            current: As for :meth:`mmnav.vla.MMNavForAction.decode`, like the next three.
             history: Likewise.
             history_mask: Likewise.
             commands: Likewise.
-            mirrored: Likewise.
             panorama: What the experts see, shape [B, L, 6].
+            mirrored: As for :meth:`mmnav.vla.MMNavForAction.decode`.
         """
         guess = self.model.sight.panorama(current, history, history_mask, commands, mirrored).float()
         depth = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
