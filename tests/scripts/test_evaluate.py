@@ -71,6 +71,20 @@ def test_the_shipped_student_finds_its_goals(python, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())[0]["SR"] > 0.6
 
 
+def test_a_student_is_played_with_the_colour_that_it_sees(python, tmp_path):
+    """Depth views leave the ground black; colour views show it."""
+    black = {}
+    for policy in ("assets/students/nano", "assets/experts/reach"):
+        video = tmp_path / "film.mp4"
+        words = ("--task", "Reach", "--policy", policy, "--episodes", "1", "--video", video)
+        result = python("scripts/play.py", *words)
+        assert result.returncode == 0, result.stderr[-3000:]
+        with imageio.get_reader(video) as film:
+            views = film.get_data(5)[20:-20, 935:-10]
+        black[policy] = float((views.max(-1) < 20).mean())
+    assert black["assets/students/nano"] < 0.05 < 0.2 < black["assets/experts/reach"], black
+
+
 def test_a_student_made_for_other_control_steps_is_refused(python, tmp_path):
     student = shutil.copytree(ROOT / "assets" / "students" / "nano", tmp_path / "slow")
     config = json.loads((student / "config.json").read_text())

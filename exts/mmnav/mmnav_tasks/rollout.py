@@ -77,10 +77,10 @@ def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, titles:
         titles: What to say above the episodes that are kept, by their index.
     """
     world, frames, rows = env.world, [], torch.tensor(list(titles), device=env.device)
-    rgb = [lambda: env.obs_buf["rgb"]] if "rgb" in env.obs_buf else []
 
     def keep(_ended: int) -> None:
-        seen = (world.pose, world.geom_position, world.depth, *(look() for look in rgb))
+        rgb = [env.obs_buf["rgb"]] if "rgb" in env.obs_buf else []  # a new env has none before its first step
+        seen = (world.pose, world.geom_position, world.depth, *rgb)
         frames.append([a[rows].cpu().numpy() for a in seen])
 
     episodes = run_episodes(env, policy, layouts, seed, keep)
