@@ -51,8 +51,7 @@ def main() -> None:
     if int(os.getenv("RANK", "0")) == 0:
         told = {name: getattr(words, name) for name in ("scale", "vision", "language", "precision", "student")}
         save_settings(out / "settings.yaml", words.run, **told)
-    pretrained = (words.vision is not None, words.language is not None)
-    distil(words.run, out, student, experts, pretrained, origin, device, words.precision, words.report_episodes)
+    distil(words.run, out, student, experts, origin, device, words.precision, words.report_episodes)
 
 
 if __name__ == "__main__":

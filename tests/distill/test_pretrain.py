@@ -8,10 +8,10 @@ import torch
 from toy_robots import straight_drive
 
 from mmnav.data import Frames
-from mmnav.distill.pretrain import DepthPretraining, PanoramaPretraining, PromptReading, only_parts_learn
 from mmnav.distill.samples import PanoramaSamples, StepDraw, WindowSamples
+from mmnav.distill.pretrain import DepthPretraining, PanoramaPretraining, PromptReading
 from mmnav.vla import make_student
-from mmnav.vla.sight import CELL
+from mmnav.vla.ring import CELL
 
 pytestmark = pytest.mark.unit
 
@@ -34,20 +34,24 @@ def depth_batch(model) -> dict[str, torch.Tensor]:
 
 def window_batch(model) -> dict[str, torch.Tensor]:
     count = len(model.config.history)
-    features = (model.config.view_count, 16, model.sight.depth.in_features)
     return {
-        "current": draw(2, *features),
-        "history": draw(2, count, *features),
+        "pixel_values": draw(2, 1 + count, model.config.view_count, 3, *model.config.image_size),
         "history_mask": torch.ones(2, count, dtype=torch.bool),
         "commands": draw(2, model.config.command_count, 3),
         "mirrored": torch.tensor([False, True]),
     }
 
 
+def estimate(model, pixel_values: torch.Tensor, **window: torch.Tensor) -> torch.Tensor:
+    """The panorama of windows."""
+    features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
+    return model.sight.panorama(features[:, 0], features[:, 1:], **window).detach()
+
+
 def learned(model, pretraining, batch: dict[str, torch.Tensor]) -> set[str]:
     """Names of the weights that a step of pretraining would change."""
     model.zero_grad()
-    with only_parts_learn(pretraining):
+    with pretraining.only_parts_learn():
         pretraining(**batch).loss.backward()
     return {name for name, weight in model.named_parameters() if weight.grad is not None}
 
@@ -59,19 +63,21 @@ def test_each_pretraining_teaches_its_parts_and_leaves_the_rest_as_it_was(studen
     found = learned(model, PromptReading(model), prompts)
     assert {name.split(".")[0] for name in found} == {"language_model", "action_query"}
     found = learned(model, DepthPretraining(model), depth_batch(model))
-    depth = {"vision_tower", "sight.depth"} if model.config.panorama_channels else {"vision_tower"}
-    assert {name if name in depth else name.rpartition(".")[0] for name in found} >= depth - {"vision_tower"}
-    assert all(any(name.startswith(part) for part in depth) for name in found)
+    parts = ("vision_tower.", "sight.reader.")
+    assert found == {name for name, _ in model.named_parameters() if name.startswith(parts)}
     assert {name for name, weight in model.named_parameters() if weight.requires_grad} == free
 
 
-def test_the_panoramas_pretraining_teaches_the_reading_and_the_estimate():
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_panoramas_pretraining_teaches_reading_and_estimate_and_the_tower_if_it_may_learn(frozen):
     model, _ = make_student("nano", seed=1)
+    model.freeze_tower(frozen, statistics=frozen)
     batch = window_batch(model)
-    batch["panorama"] = model.sight.panorama(**batch).detach() + 1.0
-    found = learned(model, PanoramaPretraining(model), batch)
-    assert {name.split(".")[1] for name in found} == {"depth", "estimate"}
-    assert found == {name for name, _ in model.named_parameters() if name.startswith(("sight.depth", "sight.estimate"))}
+    batch["panorama"] = estimate(model, **batch) + 1.0
+    parts = ("sight.reader.", "sight.estimate.", *(() if frozen else ("vision_tower.",)))
+    assert learned(model, PanoramaPretraining(model), batch) == {
+        name for name, _ in model.named_parameters() if name.startswith(parts)
+    }
 
 
 def test_a_student_that_cannot_be_mirrored_learns_its_panorama_too():
@@ -88,8 +94,9 @@ def test_a_student_that_cannot_be_mirrored_learns_its_panorama_too():
 
 def test_the_truth_costs_nothing_and_every_channel_of_an_error_something():
     model, _ = make_student("nano", seed=1)
+    model.eval()
     batch = window_batch(model)
-    pretraining, guess = PanoramaPretraining(model), model.sight.panorama(**batch).detach()
+    pretraining, guess = PanoramaPretraining(model), estimate(model, **batch)
     assert pretraining(**batch, panorama=guess).loss == 0.0
     for channel in range(guess.shape[-1]):
         other = guess.clone()
@@ -110,7 +117,5 @@ def test_a_cells_depths_are_learned_where_they_are():
     cells = nearest.unflatten(3, (-1, CELL[1])).unflatten(2, (-1, CELL[0])).transpose(3, 4)
     truth = cells.flatten(4).flatten(2, 3)
     model.encode = lambda pixel_values: truth
-    model.sight.depth = torch.nn.Identity()  # features are readings
-    model.sight.depth.weight = torch.zeros(1)
     assert DepthPretraining(model)(**batch).loss == 0.0
-    assert torch.equal(model.sight.read_depth(truth), nearest)
+    assert torch.equal(model.sight._views(truth), nearest)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from toy_robots import straight_drive
 
-from mmnav.data import Frames, Replay, student_rig
+from mmnav.data import Frames, Replay
+from mmnav.data.replay import PanoramaReplay, panorama_rig
 from mmnav.distill.samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from mmnav.errors import UserError
 from mmnav.rig import plain_day
@@ -124,24 +125,41 @@ def test_commands_are_those_of_the_steps_before_and_none_before_the_first(frames
         assert torch.equal(told, torch.stack(before)), step
 
 
-def test_panoramas_are_those_of_the_windows_in_the_same_mirror(frames, student):
+class NumberedViewer:
+    """Every pixel says which step it is of."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
+
+    def view(self, frames, steps, looks):
+        assert len(steps) == self.batch and len(looks.unique()) < self.batch  # a window's frames look alike
+        return steps.view(-1, 1, 1, 1, 1).expand(-1, 4, 3, 32, 128).to(torch.uint8)
+
+
+def test_a_panorama_belongs_to_the_frames_and_commands_of_its_window_in_the_same_mirror(frames, student):
     model, processor = student
-    panoramas = torch.arange(len(frames) * 8 * 6, dtype=torch.float32).view(-1, 8, 6)
-    draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
-    windows = WindowSamples(frames, torch.zeros(len(frames), 4, 16, 8), draw, processor, model.config)
-    batch = PanoramaSamples(windows, panoramas).batch(np.arange(50))
-    for told, seen, mirrored in zip(batch["panorama"], panoramas[draw(np.arange(50))], batch["mirrored"], strict=True):
-        if mirrored:
-            other = seen[[1, 0, 7, 6, 5, 4, 3, 2]]  # in front, right, behind, left
-            assert torch.equal(told[:, :5], other[:, :5]) and torch.equal(told[:, 5], -other[:, 5])
-        else:
-            assert torch.equal(told, seen)
+    assert len(frames) < 256
+    draw, config, count = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1), model.config, 50
+    batch = PanoramaSamples(frames, draw, NumberedViewer, processor, config, seed=0).batch(np.arange(count))
+    now, mirrored = draw(np.arange(count)), batch["mirrored"]
+    windows = WindowSamples(frames, torch.arange(len(frames)).view(-1, 1, 1, 1), draw, processor, config)
+    same = windows.batch(np.arange(count))
+    steps = torch.cat([same["current"][:, None], same["history"]], 1)[..., 0, 0, 0]
+    assert torch.equal(batch["pixel_values"][..., 0, 0, 0, 0], processor.normalize(
+        steps.view(-1, 4, 1, 1, 1).expand(-1, -1, 3, 32, 128).to(torch.uint8))[..., 0, 0, 0])  # fmt: skip
+    for name in ("history_mask", "commands", "mirrored"):
+        assert torch.equal(batch[name], same[name].view(batch[name].shape)), name
+    seen = PanoramaReplay(panorama_rig(config), count).look(frames, now)
+    quarter = seen.shape[1] // 4
+    other = seen.flip(1).roll(quarter, 1) * torch.tensor([1.0] * 5 + [-1.0])  # in front, left, behind, right
+    assert torch.equal(batch["panorama"], torch.where(mirrored[:, None, None], other, seen))
+    assert mirrored.any() and not mirrored.all() and torch.equal(other[:, :quarter, :4].flip(1), seen[:, :quarter, :4])
 
 
 @pytest.mark.parametrize("kind", ["student", "tokens"])
 def test_chunks_and_windows_teach_the_same(frames, kind, request):
     model, processor = request.getfixturevalue(kind)
-    rig, look = student_rig(model.config), plain_day()
+    rig, look = model.config.rig, plain_day()
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
     chunks = ChunkSamples(frames, draw, partial(Replay, rig, look), processor, model.config, targets=1, seed=0).batch(
         NUMBERS
@@ -162,7 +180,7 @@ def test_chunks_and_windows_teach_the_same(frames, kind, request):
 
 def test_a_chunks_targets_lie_in_one_episode(frames, student):
     model, processor = student
-    rig, look = student_rig(model.config), plain_day()
+    rig, look = model.config.rig, plain_day()
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
     chunk = ChunkSamples(frames, draw, partial(Replay, rig, look), processor, model.config, targets=4, seed=0)
     batch = chunk.batch(NUMBERS)
@@ -178,7 +196,7 @@ def test_a_chunks_targets_lie_in_one_episode(frames, student):
 
 def test_samples_of_equal_numbers_are_equal_and_others_look_different(frames, student):
     model, processor = student
-    rig, look = student_rig(model.config), plain_day()
+    rig, look = model.config.rig, plain_day()
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=1)
     make = lambda: DepthSamples(frames, draw, rig, look, processor, seed=0)  # noqa: E731
     first, again = make().batch(NUMBERS), make().batch(NUMBERS)

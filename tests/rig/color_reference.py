@@ -6,8 +6,9 @@ import numpy as np
 import rig_reference
 from scipy.spatial.transform import Rotation
 
+from mmnav.camera import lens_bank, sample_rays
 from mmnav.rig import GROUND, NOTHING, RigCfg
-from mmnav.rig.camera import lens_bank, place_cameras, sample_rays
+from mmnav.rig.jitter import place_cameras
 from mmnav.rig.look import Look
 from mmnav.scenes.batch import Kind, SceneBatch
 

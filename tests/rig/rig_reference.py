@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mmnav.camera import rays
 from mmnav.rig import GROUND, NOTHING, RigCfg
-from mmnav.rig.camera import rays
 from mmnav.scenes.batch import Kind, SceneBatch
 
 _SLACK = 1e-9

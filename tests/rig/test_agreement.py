@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from mmnav.camera import rays
 from mmnav.rig import CameraCfg, LensCfg, Rig, RigCfg, fisheye_rig, plain_day
-from mmnav.rig.camera import rays
 from mmnav.robot import RobotCfg
 from mmnav.scenes.clearance import Clearance
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmnav.camera import rays
 from mmnav.rig import DEPTH_RIG, FISHEYE_RIG, CameraCfg, LensCfg, RigCfg
-from mmnav.rig.camera import rays
 from mmnav.rig.tables import rig_tables
 
 LENS = LensCfg(fx=20.0, fy=20.0, cx=16.0, cy=8.0)

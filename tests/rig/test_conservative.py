@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from mmnav.camera import pixel_pitch
 from mmnav.rig import DEPTH_RIG, Rig
-from mmnav.rig.camera import pixel_pitch
 from mmnav.scenes.batch import Kind
 
 HEADINGS = np.radians(np.arange(360) + 0.13)

@@ -11,8 +11,8 @@ import rig_reference
 import torch
 from scipy.spatial.transform import Rotation
 
+from mmnav.camera import rays
 from mmnav.rig import DEPTH_RIG, GROUND, NOTHING, CameraCfg, LensCfg, Rig, RigCfg, depth_rig, fisheye_rig
-from mmnav.rig.camera import rays
 from mmnav.scenes.batch import Kind
 
 LEVEL = torch.tensor([[0.0, 0.0, 0.0, 1.0]])

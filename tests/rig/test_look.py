@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmnav.rig import JitterCfg, LookCfg, Rig, RigCfg, fisheye_rig, plain_day, random_day
-from mmnav.rig.camera import place_cameras
+from mmnav.rig.jitter import place_cameras
 from mmnav.rig.look import draw_look
 from mmnav.scenes import Kind, ReachCfg, generate
 

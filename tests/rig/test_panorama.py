@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from mmnav.depth import encode_depth
 from mmnav.rig import Panorama, depth_rig
-from mmnav.rig.panorama import encode_depth, encode_panorama, to_base
+from mmnav.rig.panorama import encode_panorama, to_base
 from mmnav.robot import ROBOT
 from mmnav.scenes.batch import Kind
 

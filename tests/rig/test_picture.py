@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from mmnav.camera import rays
 from mmnav.rig import fisheye_rig
-from mmnav.rig.camera import rays
 from mmnav.rig.picture import stitch, view_names
 
 

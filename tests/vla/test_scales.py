@@ -49,18 +49,23 @@ def test_pretrained_parts_keep_their_weights(tmp_path):
             getattr(model, part).state_dict().items(), getattr(made, part).state_dict().values(), strict=True
         ):
             assert torch.equal(a, b), (part, name)
+    assert made.pretrained == {"vision_tower", "language_model"}
     assert reader.tokenizer("x:1.0")["input_ids"] == processor.tokenizer("x:1.0")["input_ids"]
 
 
-def test_a_student_gives_its_tower_to_another(tmp_path):
+@pytest.mark.parametrize(("history", "fits"), [([8, 4, 2], True), ([6, 4, 2], False), ([4, 2], False)])
+def test_a_student_gives_its_tower_to_another_and_its_sight_if_that_fits(tmp_path, history, fits):
     model, processor = make_student("nano", seed=1)
     save_student(tmp_path / "student", model, processor)
-    made, _ = make_student("nano", str(tmp_path / "student"), seed=2, history=[4, 2])
+    made, _ = make_student("nano", str(tmp_path / "student"), seed=2, history=history)
+    assert made.pretrained == ({"vision_tower", "sight"} if fits else {"vision_tower"})
     ours, theirs = made.state_dict(), model.state_dict()
     for name in theirs:
-        if name.startswith("vision_tower."):
+        part = name.split(".")[0]
+        if part in made.pretrained:
             assert torch.equal(ours[name], theirs[name]), name
-    assert not torch.equal(ours["sight.estimate.2.weight"], theirs["sight.estimate.2.weight"])
+    assert torch.equal(ours["sight.mix.0.weight"], theirs["sight.mix.0.weight"]) == fits
+    assert not torch.equal(ours["action_head.1.weight"], theirs["action_head.1.weight"])
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

@@ -191,7 +191,6 @@ def distil(
     out: Path,
     student: Student,
     experts: dict[str, ExpertPolicy],
-    pretrained: tuple[bool, bool],
     origin: dict[str, object],
     device: str,
     precision: str,
@@ -204,7 +203,6 @@ def distil(
         out: The run's folder.
         student: The student to begin with.
         experts: Its teachers; see :func:`load_experts`.
-        pretrained: Whether the student's tower and language model are.
         origin: See :func:`origin_of`.
         device: Where to simulate and learn.
         precision: ``fp32`` or ``bf16``.
@@ -238,7 +236,6 @@ def distil(
             out,
             student,
             robots,
-            pretrained=pretrained,
             origin=origin,
             accelerator=accelerator,
             display=display,

@@ -3,7 +3,7 @@
 from .demo import Demo
 from .shards import ShardWriter, merge, read_demos, read_index, verify
 
-__all__ = ["Demo", "Frames", "Replay", "ShardWriter", "merge", "read_demos", "read_index", "student_rig", "verify"]
+__all__ = ["Demo", "Frames", "Replay", "ShardWriter", "merge", "read_demos", "read_index", "verify"]
 
 
 def __getattr__(name: str):

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from ..rig import Images, LookCfg, Panorama, Rig, RigCfg, depth_rig, fisheye_rig
+from ..camera import RigCfg, depth_rig
+from ..rig import Images, LookCfg, Panorama, Rig
 from ..rig.panorama import encode_panorama
+from ..robot import VIEWS
 from ..scenes import SceneBatch, advance, generate
 from ..scenes.builder import draw_paint
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig
-from ..vla.sight import PANORAMA_ROWS, panorama_columns
+from ..vla.ring import ring_length
+from ..vla.sight import PANORAMA_ROWS
 from .demo import Demo
-
-
-def student_rig(config: MMNavConfig) -> RigCfg:
-    """The cameras that a student was made for."""
-    (height, width), (down, across) = config.image_size, config.field_of_view
-    rig = fisheye_rig(width, height, across, down, config.samples)
-    return replace(rig, cameras=rig.cameras[: config.view_count])
 
 
 def panorama_rig(config: MMNavConfig) -> RigCfg:
     """The views of the panorama that a student estimates."""
-    return depth_rig(panorama_columns(config), PANORAMA_ROWS)
+    return depth_rig(ring_length(config) // len(VIEWS), PANORAMA_ROWS)
 
 
 def look_seeds(numbers: np.ndarray, seed: int) -> torch.Tensor:

@@ -16,12 +16,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import nn
 
-from ..data import Demo, Frames, Replay, ShardWriter, read_demos, student_rig
+from ..data import Demo, Frames, Replay, ShardWriter, read_demos
 from ..data.pixels import StoredPixels
-from ..data.replay import PanoramaReplay, Viewer, look_seeds, panorama_rig
+from ..data.replay import Viewer, look_seeds
 from ..errors import UserError
 from ..evaluate import Episode, summarize
 from ..files import fresh_folder, replace_folder, write_atomically
@@ -30,14 +29,13 @@ from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
 from ..vla.sight import feature_dim
 from .balance import gap, shares
 from .display import Display
-from .pretrain import DepthPretraining, PanoramaPretraining, PromptReading, only_parts_learn
+from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading
 from .results import describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
 from .trainer import SHARDING, Samples, Trainer, TrainerCfg
 
 _ENCODED_AT_A_TIME = 64
-_SEEN_AT_A_TIME = 256
 _FIRST_ITERATION = 500
 """Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
 
@@ -84,7 +82,6 @@ class Distillation:
         student: tuple[MMNavForAction, MMNavProcessor],
         simulator: Simulator,
         *,
-        pretrained: tuple[bool, bool] = (False, False),
         origin: Mapping[str, object] | None = None,
         accelerator: Accelerator | None = None,
         display: Display | None = None,
@@ -97,7 +94,6 @@ class Distillation:
             folder: The run's folder.
             student: The student to begin with.
             simulator: Where the robots are.
-            pretrained: Whether its tower and its language model come with pretrained weights.
             origin: What else must be the same if the run goes on, as plain data: its experts, its precision.
             accelerator: Processes and precision.
             display: What shows the progress.
@@ -108,7 +104,7 @@ class Distillation:
         """
         self.cfg, self.folder, self._simulator = cfg, Path(folder), simulator
         self.model, self.processor = student
-        self._pretrained, origin = pretrained, {"pretrained": list(pretrained), **(origin or {})}
+        origin = {"pretrained": sorted(self.model.pretrained), **(origin or {})}
         self._accelerator = accelerator or Accelerator()
         if self._accelerator.distributed_type in SHARDING:
             what = f"{self._accelerator.distributed_type} cuts up the weights"
@@ -204,30 +200,29 @@ class Distillation:
         self._frames.extend(demos)
         self._demo_steps = len(self._frames)
         if not folder.is_dir():
-            draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
-            rig, look = student_rig(self.model.config), random_day()
-            if not self._pretrained[0]:
-                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, self.model.device)
-                with only_parts_learn(DepthPretraining(self.model, cfg.seed)) as pretraining:
-                    self._train("tower", pretraining, samples, cfg.tower)
-            if self.model.config.panorama_channels:
-                self.model.freeze_tower(True, statistics=True)
-                for statistics in self.model.vision_tower.buffers():  # every process has its own after the last step
-                    broadcast(statistics)
-                windows = self._windows(draw)
-                samples = PanoramaSamples(windows, self._panoramas())
-                with only_parts_learn(PanoramaPretraining(self.model)) as pretraining:
-                    self._train("panorama", pretraining, samples, cfg.panorama)
-            if not self._pretrained[1]:
+            model, given = self.model, self.model.pretrained
+            model.freeze_tower("vision_tower" in given, statistics="vision_tower" in given)
+            draw, device = StepDraw(self._frames, self.families, self._equal(), cfg.seed), model.device
+            if "vision_tower" not in given:
+                rig, look = model.config.rig, random_day()
+                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, device)
+                self._teach("tower", DepthPretraining(model, cfg.seed), samples, cfg.tower)
+            if model.config.panorama_channels and "sight" not in given:
+                samples = PanoramaSamples(
+                    self._frames, draw, self._viewer, self.processor, model.config, cfg.seed, device
+                )
+                self._teach("panorama", PanoramaPretraining(model), samples, cfg.panorama)
+            if "language_model" not in given:
                 samples = PromptSamples(self.processor, cfg.seed)
-                with only_parts_learn(PromptReading(self.model, cfg.seed)) as pretraining:
-                    self._train("reading", pretraining, samples, cfg.reading)
+                self._teach("reading", PromptReading(model, cfg.seed), samples, cfg.reading)
             self.model.set_action_statistics(self._frames.arrays["expert_action"])
             self._save_student(folder)
         self._load_student(folder)
-        self.model.freeze_tower(cfg.frozen_tower, statistics=True)
-        if not cfg.frozen_tower:
-            self._features = None  # the panorama's pretraining was all that needed them
+
+    def _teach(self, name: str, pretraining: Pretraining, samples: Samples, cfg: TrainerCfg) -> None:
+        """Trains the parts that a pretraining is for."""
+        with pretraining.only_parts_learn():
+            self._train(name, pretraining, samples, cfg)
 
     def _stage(self, name: str, trainer: TrainerCfg, choose: Callable[[], Mapping], iteration: int = 0) -> None:
         """Collects (in stage 2), trains, evaluates and notes one stage."""
@@ -316,32 +311,17 @@ class Distillation:
         """Windows of encoded frames for a frozen tower, chunks of rendered ones for one that learns."""
         config = self.model.config
         if self.cfg.frozen_tower:
-            return self._windows(draw)
+            self._encode()
+            return WindowSamples(self._frames, self._features, draw, self.processor, config)
         return ChunkSamples(
             self._frames, draw, self._viewer, self.processor, config, self.cfg.chunk, self.cfg.seed + iteration
         )
-
-    def _windows(self, draw: StepDraw) -> WindowSamples:
-        """Windows of frames that the tower encodes as it is."""
-        self._encode()
-        return WindowSamples(self._frames, self._features, draw, self.processor, self.model.config)
-
-    def _panoramas(self) -> torch.Tensor:
-        """What the experts see at every step, shape [N, L, 6], float16."""
-        count, device, seen = len(self._frames), self.model.device, []
-        replay = PanoramaReplay(panorama_rig(self.model.config), _SEEN_AT_A_TIME, device)
-        with self._display.bar("rendering panoramas", count) as bar:
-            for first in range(0, count, _SEEN_AT_A_TIME):
-                steps = (first + torch.arange(_SEEN_AT_A_TIME)).clamp(max=count - 1)
-                seen.append(replay.look(self._frames, steps)[: count - first].to("cpu", torch.float16))
-                bar.to(first + len(seen[-1]))
-        return torch.cat(seen)
 
     def _viewer(self, batch: int) -> Viewer:
         """What shows as many steps at a time."""
         if self.cfg.pixels == "stored":
             return StoredPixels(self.model.config.view_count)
-        return Replay(student_rig(self.model.config), random_day(), batch, self.model.device)
+        return Replay(self.model.config.rig, random_day(), batch, self.model.device)
 
     def _encode(self) -> None:
         """Renders and encodes the frames that are new, once."""

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 from ..vla import MMNavForAction
-from ..vla.sight import CELL, PanoramaToken, feature_dim
+from ..vla.ring import CELL
+from ..vla.sight import PanoramaToken, feature_dim
 
 _FARTHEST = 10.0
 
@@ -23,21 +24,29 @@ def _drawn_linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
         return nn.Linear(inputs, outputs)
 
 
-@contextlib.contextmanager
-def only_parts_learn[T: DepthPretraining | PanoramaPretraining | PromptReading](pretraining: T) -> Iterator[T]:
-    """Inside, all but the ``learning`` parts need no gradients: DDP refuses parameters that go unused."""
-    before = {parameter: parameter.requires_grad for parameter in pretraining.parameters()}
-    pretraining.requires_grad_(False)
-    for part in pretraining.learning:
-        part.requires_grad_(True)
-    try:
-        yield pretraining
-    finally:
-        for parameter, learns in before.items():
-            parameter.requires_grad_(learns)
+class Pretraining(nn.Module):
+    """A lesson for some parts of a student: ``forward(**batch)`` returns a ``loss``."""
+
+    def __init__(self, model: MMNavForAction, *parts: nn.Module):
+        """Takes a student and the parts that learn, of the student or of the lesson's own."""
+        super().__init__()
+        self.model, self._parts = model, parts
+
+    @contextlib.contextmanager
+    def only_parts_learn(self) -> Iterator[None]:
+        """Inside, all but the parts that learn need no gradients: DDP refuses parameters that go unused."""
+        before = {parameter: parameter.requires_grad for parameter in self.parameters()}
+        self.requires_grad_(False)
+        for part in self._parts:
+            part.requires_grad_(True)
+        try:
+            yield
+        finally:
+            for parameter, learns in before.items():
+                parameter.requires_grad_(learns)
 
 
-class DepthPretraining(nn.Module):
+class DepthPretraining(Pretraining):
     """A vision tower with a head that reads depth from exactly the tokens that the language model will see.
 
     Every token tells the least logarithmic depth in each of 4 x 8 parts of its own cell of the image; so a token knows
@@ -45,14 +54,11 @@ class DepthPretraining(nn.Module):
     """
 
     def __init__(self, model: MMNavForAction, seed: int = 0):
-        """Takes the model's tower; a sight with a panorama has a head for it, another sight has one drawn by a seed."""
-        super().__init__()
-        self.model, self.grid = model, tuple(model.config.current_grid)
-        self.drawn = None
-        if not isinstance(model.sight, PanoramaToken):
-            self.drawn = _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
-        self.learning = (model.vision_tower, self.drawn or model.sight.depth)
-        """The parts that learn."""
+        """Takes the model's tower and what is read of it; where that is no depth, a head for it is drawn by a seed."""
+        tells = isinstance(model.sight, PanoramaToken)
+        head = nn.Identity() if tells else _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
+        super().__init__(model, model.vision_tower, model.sight.reader, head)
+        self.head, self.grid = head, tuple(model.config.current_grid)
 
     def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
         """Smooth L1 distance of logarithmic depths.
@@ -66,28 +72,24 @@ class DepthPretraining(nn.Module):
         target = nearest.clamp(0.05, _FARTHEST).log()
         target = target.unflatten(2, (self.grid[1], CELL[1])).unflatten(1, (self.grid[0], CELL[0]))
         target = target.transpose(2, 3).flatten(3).flatten(1, 2)  # [B V, tokens, cell]
-        head = self.drawn or self.model.sight.depth
-        guess = head(self.model.encode(pixel_values)).flatten(0, 1).float()
+        guess = self.head(self.model.encode(pixel_values)).flatten(0, 1).float()
         return ModelOutput(loss=F.smooth_l1_loss(guess, target, beta=0.1))
 
 
-class PanoramaPretraining(nn.Module):
-    """A student's panorama beside the one that the experts see."""
+class PanoramaPretraining(Pretraining):
+    """A tower and a sight whose panorama is held against the one that the experts see."""
 
     MOVING = 4.0
     """How much more the velocity of a column counts where it moves: few do."""
 
     def __init__(self, model: MMNavForAction):
-        """Takes the model's sight."""
-        super().__init__()
-        self.model = model
-        self.learning = (model.sight.depth, model.sight.estimate)
-        """The parts that learn."""
+        """Takes the model's sight, and its tower if that is not frozen."""
+        tower = () if model.tower_frozen else (model.vision_tower,)
+        super().__init__(model, *tower, model.sight.reader, model.sight.estimate)
 
     def forward(
         self,
-        current: torch.Tensor,
-        history: torch.Tensor,
+        pixel_values: torch.Tensor,
         history_mask: torch.Tensor,
         commands: torch.Tensor,
         panorama: torch.Tensor,
@@ -96,30 +98,29 @@ class PanoramaPretraining(nn.Module):
         """Smooth L1 distance of encoded depths and of velocities.
 
         Args:
-            current: As for :meth:`mmnav.vla.MMNavForAction.decode`, like the next three.
-            history: Likewise.
-            history_mask: Likewise.
+            pixel_values: Normalised images of the current frame and of the history's, shape [B, 1 + T, V, 3, H, W].
+            history_mask: As for :meth:`mmnav.vla.MMNavForAction.decode`.
             commands: Likewise.
             panorama: What the experts see, shape [B, L, 6].
             mirrored: As for :meth:`mmnav.vla.MMNavForAction.decode`.
         """
-        guess = self.model.sight.panorama(current, history, history_mask, commands, mirrored).float()
+        model = self.model
+        features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
+        guess = model.sight.panorama(features[:, 0], features[:, 1:], history_mask, commands, mirrored).float()
         depth = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
         velocity = F.smooth_l1_loss(guess[..., -2:], panorama[..., -2:], beta=0.2, reduction="none").mean(-1)
         moves = (panorama[..., -2:].abs().amax(-1) > 0.0).float()
         return ModelOutput(loss=depth + (velocity * (1.0 + self.MOVING * moves)).mean())
 
 
-class PromptReading(nn.Module):
+class PromptReading(Pretraining):
     """A language model that is asked, at the action query, where the goal of a prompt lies."""
 
     def __init__(self, model: MMNavForAction, seed: int = 0):
         """Takes the model's language model; the head is drawn by a seed."""
-        super().__init__()
-        self.model = model
-        self.head = _drawn_linear(model.config.text_config.hidden_size, 4, seed)
-        self.learning = (model.language_model, model.action_query, self.head)
-        """The parts that learn."""
+        head = _drawn_linear(model.config.text_config.hidden_size, 4, seed)
+        super().__init__(model, model.language_model, model.action_query, head)
+        self.head = head
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, goal: torch.Tensor) -> ModelOutput:
         """Squared distance of the goal's direction, its logarithmic distance and its nearness.

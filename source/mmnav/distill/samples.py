@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
 from ..data import Frames, Replay
-from ..data.replay import Viewer, look_seeds
+from ..data.replay import PanoramaReplay, Viewer, look_seeds, panorama_rig
 from ..errors import UserError
 from ..rig import LookCfg, RigCfg
 from ..robot import VIEWS
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
-from ..vla.sight import mirror_ring, pool_features
+from ..vla.ring import mirror_ring
+from ..vla.sight import pool_features
 
 _POOLED_AT_A_TIME = 4096
 
@@ -113,28 +115,87 @@ class PromptSamples:
         return {**self._processor(goals=goal), "goal": goal}
 
 
-class Mirror:
-    """Half of the samples are seen in a mirror, if the student can: left is as good as right, here and there."""
+class Windows:
+    """Which frames a student's windows are made of, what it was told before them, and which are seen in a mirror.
 
-    def __init__(self, config: MMNavConfig):
+    Half of the samples are, if the student can: left is as good as right, here and there.
+    """
+
+    def __init__(self, frames: Frames, config: MMNavConfig):
         """Mirrors for a student with a panorama only, and views to the right and to the left or to neither side."""
-        self._on = config.panorama_channels > 0 and config.view_count in (1, len(VIEWS))
+        self._frames, self._commands = frames, config.command_count
+        self._ago = torch.tensor(config.history, dtype=torch.long)
+        self._mirrors = config.panorama_channels > 0 and config.view_count in (1, len(VIEWS))
 
-    def draw(self, numbers: np.ndarray) -> torch.Tensor:
+    def history(self, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Steps of the history's frames and whether their episodes had begun, shape [B, T]; the steps' own if not."""
+        past = steps[:, None] - self._ago
+        there = past >= self._frames.start[steps][:, None]
+        return torch.where(there, past, steps[:, None]), there
+
+    def draw_mirrored(self, numbers: np.ndarray) -> torch.Tensor:
         """Which samples are mirrored, shape [B]."""
-        if not self._on:
+        if not self._mirrors:
             return torch.zeros(len(numbers), dtype=torch.bool)
         return torch.from_numpy(numbered_draws(numbers, 0, "mirror").uniform(0.0, 1.0) < 0.5)
 
     @staticmethod
-    def flip(values: torch.Tensor, flipped: torch.Tensor) -> torch.Tensor:
-        """Places or velocities [B, ..., 2 or 3] with left and right exchanged where ``flipped`` [B, ...] says so."""
+    def mirror(values: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        """Places or velocities [B, ..., 2 or 3] with left and right exchanged where ``mirrored`` [B, ...] says so."""
         signs = torch.tensor([1.0, -1.0, -1.0])[: values.shape[-1]]
-        return torch.where(flipped.view(*flipped.shape, *[1] * (values.dim() - flipped.dim())), values * signs, values)
+        where = mirrored.view(*mirrored.shape, *[1] * (values.dim() - mirrored.dim()))
+        return torch.where(where, values * signs, values)
 
-    def told(self, flipped: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the model's ``forward`` is told of it."""
-        return {"mirrored": flipped} if self._on else {}
+    def told(self, steps: torch.Tensor, mirrored: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``commands`` [..., R, 3] before steps [...], and ``mirrored`` [...] if the student knows the word."""
+        told = {"commands": self.mirror(self._frames.commands(steps, self._commands), mirrored)}
+        return {**told, "mirrored": mirrored} if self._mirrors else told
+
+    def asked(self, steps: torch.Tensor, mirrored: torch.Tensor, processor: MMNavProcessor) -> dict[str, torch.Tensor]:
+        """Prompts, ``input_ids`` and ``attention_mask`` [..., S], and ``labels`` [..., 3] of steps [...]."""
+        arrays = self._frames.arrays
+        return {
+            **processor(goals=self.mirror(arrays["goal"][steps], mirrored)),
+            "labels": self.mirror(arrays["expert_action"][steps], mirrored),
+        }
+
+
+class PanoramaSamples:
+    """Windows of frames, rendered again, with the panoramas that the experts see there: for a sight from scratch."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        draw: StepDraw,
+        viewer: Callable[[int], Viewer],
+        processor: MMNavProcessor,
+        config: MMNavConfig,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
+        """Arguments as for :class:`ChunkSamples`; panoramas are rendered on a device."""
+        self._frames, self._draw, self._make_viewer, self._processor = frames, draw, viewer, processor
+        self._windows, self._length, self._seed = Windows(frames, config), 1 + len(config.history), seed
+        self._make_replay = partial(PanoramaReplay, panorama_rig(config), device=device)
+        self._viewer: Viewer | None = None
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns what :meth:`mmnav.distill.pretrain.PanoramaPretraining.forward` takes."""
+        if self._viewer is None:
+            self._viewer, self._replay = self._make_viewer(len(numbers) * self._length), self._make_replay(len(numbers))
+        now, mirrored = self._draw(numbers), self._windows.draw_mirrored(numbers)
+        past, there = self._windows.history(now)
+        looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
+        rgb = self._viewer.view(self._frames, torch.cat([now[:, None], past], 1).flatten(), looks)
+        panorama = self._replay.look(self._frames, now).cpu()
+        other = mirror_ring(panorama, 1)
+        other[..., -1] *= -1.0  # leftward
+        return {
+            "pixel_values": self._processor.normalize(rgb.unflatten(0, (len(numbers), self._length))),
+            "history_mask": there,
+            **self._windows.told(now, mirrored),
+            "panorama": torch.where(mirrored[:, None, None], other, panorama),
+        }
 
 
 class WindowSamples:
@@ -152,58 +213,22 @@ class WindowSamples:
             processor: For the prompts.
             config: The model's.
         """
-        self._frames, self._features, self._draw, self._processor = frames, features, draw, processor
-        self._pooled, self._commands, self._mirror = features, config.command_count, Mirror(config)
+        self._features, self._draw, self._processor = features, draw, processor
+        self._pooled, self._windows = features, Windows(frames, config)
         if list(config.history_grid) != list(config.current_grid):
             pooled = [pool_features(part.float(), config).to(part) for part in features.split(_POOLED_AT_A_TIME)]
             self._pooled = torch.cat(pooled)
-        self._ago = torch.tensor(config.history, dtype=torch.long)
-
-    def draw(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The steps that samples of these numbers end at, shape [B], and whether they are mirrored, shape [B]."""
-        return self._draw(numbers), self._mirror.draw(numbers)
-
-    def seen(self, steps: torch.Tensor, flipped: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What is seen up to some steps, and told before them, as the model's ``decode`` takes it."""
-        past = steps[:, None] - self._ago
-        there = past >= self._frames.start[steps][:, None]
-        return {
-            "current": self._features[steps],
-            "history": self._pooled[torch.where(there, past, steps[:, None])],
-            "history_mask": there,
-            "commands": self._mirror.flip(self._frames.commands(steps, self._commands), flipped),
-            **self._mirror.told(flipped),
-        }
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns what the model's ``forward`` takes for windows of one target each."""
-        steps, flipped = self.draw(numbers)
-        seen, arrays = self.seen(steps, flipped), self._frames.arrays
-        one_target = {name: seen[name][:, None] for name in ("commands", "mirrored") if name in seen}
+        windows, now, mirrored = self._windows, self._draw(numbers), self._windows.draw_mirrored(numbers)[:, None]
+        past, there = windows.history(now)
         return {
-            **self._processor(goals=self._mirror.flip(arrays["goal"][steps], flipped)[:, None]),
-            **seen,
-            **one_target,
-            "labels": self._mirror.flip(arrays["expert_action"][steps], flipped)[:, None],
-        }
-
-
-class PanoramaSamples:
-    """Windows of encoded frames with the panoramas that the experts see there."""
-
-    def __init__(self, windows: WindowSamples, panoramas: torch.Tensor):
-        """Takes the windows and every step's panorama, shape [N, L, 6]."""
-        self._windows, self._panoramas = windows, panoramas
-
-    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
-        """Returns ``current``, ``history``, ``history_mask``, ``commands``, ``mirrored`` and ``panorama``."""
-        steps, flipped = self._windows.draw(numbers)
-        panorama = self._panoramas[steps].float()
-        other = mirror_ring(panorama, 1)
-        other[..., -1] *= -1.0  # leftward
-        return {
-            **self._windows.seen(steps, flipped),
-            "panorama": torch.where(flipped[:, None, None], other, panorama),
+            "current": self._features[now],
+            "history": self._pooled[past],
+            "history_mask": there,
+            **windows.told(now[:, None], mirrored),
+            **windows.asked(now[:, None], mirrored, self._processor),
         }
 
 
@@ -233,7 +258,7 @@ class ChunkSamples:
         """
         self._frames, self._draw, self._make_viewer, self._seed = frames, draw, viewer, seed
         self._processor, self._targets, self._length = processor, targets, config.reach_back + targets
-        self._commands, self._mirror = config.command_count, Mirror(config)
+        self._windows = Windows(frames, config)
         self._viewer: Viewer | None = None
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -249,14 +274,12 @@ class ChunkSamples:
         looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
         rgb = self._viewer.view(frames, steps.flatten(), looks)
         wanted = steps[:, -self._targets :]
-        flipped = self._mirror.draw(numbers)[:, None].expand(wanted.shape)
-        goals = self._mirror.flip(frames.arrays["goal"][wanted], flipped)
+        mirrored = self._windows.draw_mirrored(numbers)[:, None].expand(wanted.shape)
         return {
-            **self._processor(images=rgb.unflatten(0, steps.shape), goals=goals),
+            "pixel_values": self._processor.normalize(rgb.unflatten(0, steps.shape)),
             "frame_mask": there,
-            "commands": self._mirror.flip(frames.commands(wanted, self._commands), flipped),
-            "labels": self._mirror.flip(frames.arrays["expert_action"][wanted], flipped),
-            **self._mirror.told(flipped),
+            **self._windows.told(wanted, mirrored),
+            **self._windows.asked(wanted, mirrored, self._processor),
         }
 
 

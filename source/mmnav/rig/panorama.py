@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..camera import RigCfg, rays
+from ..depth import encode_depth
 from ..robot import ROBOT
 from ..scenes.batch import SceneBatch
-from .camera import RigCfg, rays
 from .renderer import Rig
 
 
@@ -72,11 +73,6 @@ def encode_panorama(free_depth: torch.Tensor, surface_velocity: torch.Tensor) ->
         Shape [E, L, H + 2].
     """
     return torch.cat([encode_depth(free_depth), surface_velocity], dim=2)
-
-
-def encode_depth(depth: torch.Tensor) -> torch.Tensor:
-    """Maps depth [m] so that a centimetre counts near by and a metre far away: -log(d + 0.05 m) / 2."""
-    return torch.log(depth + 0.05).mul_(-0.5)
 
 
 def to_base(vector: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:

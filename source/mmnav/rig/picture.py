@@ -7,7 +7,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .camera import RigCfg
+from ..camera import RigCfg
 
 _NAMES = {0: "F", -90: "R", 180: "B", -180: "B", 90: "L"}
 

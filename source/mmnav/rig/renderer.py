@@ -9,10 +9,11 @@ from functools import partial
 import torch
 import warp as wp
 
+from ..camera import RigCfg, lens_bank
 from ..scenes.batch import SceneBatch
 from ..threads import Threads
 from . import kernels
-from .camera import RigCfg, lens_bank, place_cameras
+from .jitter import place_cameras
 from .look import Look, LookCfg, draw_look
 from .tables import BLOCK, TILE, rig_tables
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import RigCfg, lens_bank, pixel_pitch, sample_rays
+from ..camera import RigCfg, lens_bank, pixel_pitch, sample_rays
 
 TILE = 4
 """Pixels along a tile's side; TILE * TILE is a CPU vector's 16 lanes."""

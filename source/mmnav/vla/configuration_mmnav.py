@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto import CONFIG_MAPPING
 
+from ..camera import RigCfg, fisheye_rig
 from ..errors import check_fields
 from ..robot import VIEWS
 
@@ -83,6 +86,13 @@ class MMNavConfig(PreTrainedConfig):
         if hasattr(self.vision_config, "patch_size") and isinstance(side, int) and shape != [side, side]:
             raise ValueError(f"MMNavConfig.image_size is {shape}; its vision tower takes {[side, side]}.")
         super().__post_init__(**kwargs)
+
+    @property
+    def rig(self) -> RigCfg:
+        """The cameras that a student was made for."""
+        (height, width), (down, across) = self.image_size, self.field_of_view
+        rig = fisheye_rig(width, height, across, down, self.samples)
+        return replace(rig, cameras=rig.cameras[: self.view_count])
 
     @property
     def reach_back(self) -> int:

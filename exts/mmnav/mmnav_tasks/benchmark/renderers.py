@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from mmnav.camera import rays
 from mmnav.rig import Rig, RigCfg, fisheye_rig, random_day
-from mmnav.rig.camera import rays
 from mmnav.rig.tables import TILE
 from mmnav.robot import ROBOT
 from mmnav.scenes import Kind, ReachCfg, SceneBatch, generate

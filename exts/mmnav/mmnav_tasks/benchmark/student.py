@@ -13,7 +13,6 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from mmnav.data import student_rig
 from mmnav.errors import choose
 from mmnav.memory import keep_freed_memory
 from mmnav.rig import Rig, random_day
@@ -183,7 +182,7 @@ class Workload:
 def _robots(config: MMNavConfig) -> tuple[Rig, tuple[torch.Tensor, ...]]:
     """The cameras of robots in as many worlds, and what places them."""
     scene = generate(ReachCfg(obstacles=(26, 26)), np.arange(ROBOTS))
-    return Rig(student_rig(config), scene, look=random_day()), (*scene.start_poses(0.2), scene.position)
+    return Rig(config.rig, scene, look=random_day()), (*scene.start_poses(0.2), scene.position)
 
 
 def _half() -> torch.autocast:

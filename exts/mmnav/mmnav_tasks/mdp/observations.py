@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from isaaclab.managers import ManagerTermBase, ObservationTermCfg
 
+from mmnav.depth import encode_depth
 from mmnav.rig import LookCfg, Rig, RigCfg
-from mmnav.rig.panorama import encode_depth, encode_panorama
+from mmnav.rig.panorama import encode_panorama
 
 
 def panorama(env) -> torch.Tensor:

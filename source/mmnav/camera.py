@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import check_fields
-from ..robot import ROBOT
-from ..scenes.draws import Draws
+from .errors import check_fields
+from .robot import ROBOT
 
 LENS_MODELS = ("kannala_brandt", "pinhole")
 """Lens models: a fisheye with an odd polynomial of the angle (equidistant if it has no coefficients), and a pinhole."""
@@ -256,41 +255,6 @@ def sample_rays(cfg: RigCfg) -> np.ndarray:
     """Unit directions of all rays of all lenses of the bank, shape [lenses, samples, H, W, 3], float64."""
     u, v = np.meshgrid(np.arange(cfg.width) + 0.5, np.arange(cfg.height) + 0.5)
     return np.stack([[lens.directions(u + du, v + dv) for du, dv in _OFFSETS[cfg.samples]] for lens in lens_bank(cfg)])
-
-
-def place_cameras(cfg: RigCfg, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Poses and lenses of every world's cameras, by the worlds' seeds alone.
-
-    Args:
-        cfg: The rig.
-        seeds: Seeds of E worlds, shape [E].
-
-    Returns:
-        Robot-from-camera rotations by rows, then positions [m], shape [E, C, 12]; and indices into the bank of lenses,
-        shape [E, C].
-    """
-    count = len(cfg.cameras)
-    rotation = np.stack([camera.rotation for camera in cfg.cameras])[None]
-    position = np.array([camera.position for camera in cfg.cameras], dtype=float)[None]
-    lens = np.broadcast_to(np.arange(count) * (cfg.jitter.lenses if cfg.jitter else 1), (len(seeds), count))
-    if cfg.jitter is not None:
-        draws = Draws(seeds, "cameras")
-        position = position + draws.uniform(-cfg.jitter.position, cfg.jitter.position, count, 3)
-        x, y, z = np.moveaxis(draws.uniform(-cfg.jitter.rotation, cfg.jitter.rotation, count, 3), -1, 0)
-        rotation = rotation @ _small_turn(x, y, z)
-        lens = lens + draws.integers(0, cfg.jitter.lenses, count)
-    shape = (len(seeds), count)
-    rows = np.broadcast_to(rotation.reshape(-1, count, 9), (*shape, 9))
-    return np.concatenate([rows, np.broadcast_to(position, (*shape, 3))], -1), np.array(lens)
-
-
-def _small_turn(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Rotation matrices [..., 3, 3] of rotation vectors (x, y, z) [rad] (Rodrigues)."""
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
-    angle = np.sqrt(x * x + y * y + z * z)[..., None, None]
-    safe = np.maximum(angle, 1e-9)
-    return np.eye(3) + np.sin(safe) / safe * cross + (1.0 - np.cos(safe)) / safe**2 * (cross @ cross)
 
 
 def pixel_pitch(lens: LensCfg, width: int, height: int) -> tuple[float, float]:

@@ -1,0 +1,123 @@
+"""A ring shows the true distances of what stands round the base, wherever the cameras are and were."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmnav.data.replay import panorama_rig
+from mmnav.depth import encode_depth
+from mmnav.rig import Panorama, Rig
+from mmnav.robot import ROBOT
+from mmnav.scenes import ReachCfg, generate
+from mmnav.vla import make_student
+from mmnav.vla.ring import CELL, Ring, mirror_ring, mirror_views
+
+pytestmark = pytest.mark.unit
+
+STILL = torch.zeros(24, 3)
+
+
+@pytest.fixture(scope="module", params=["nano", "nano-siglip"])
+def config(request):
+    return make_student(request.param, seed=1)[0].config
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    """Scenes, and the poses of robots in their midst."""
+    scene = generate(ReachCfg(), np.arange(24))
+    position, orientation = scene.start_poses(ROBOT.center_height)
+    return scene, position, orientation
+
+
+def nearest_depths(config, scene, position, orientation) -> torch.Tensor:
+    """Logarithms of the true least depths of all parts, shape [E, V, rows, columns]."""
+    depth = Rig(config.rig, scene).render_depth(position, orientation, scene.position)
+    rows, columns = (a * b for a, b in zip(config.current_grid, CELL, strict=True))
+    return (-F.adaptive_max_pool2d(-depth, (rows, columns))).log()
+
+
+def moved(position, orientation, pose) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses of bases that are displaced and turned in their own frames by ``pose`` [E, 3]."""
+    x, y, z, w = orientation.unbind(-1)
+    yaw = 2.0 * torch.atan2(z, w)
+    cos, sin, (ahead, left, turn) = yaw.cos(), yaw.sin(), pose.unbind(-1)
+    place = position + torch.stack([cos * ahead - sin * left, sin * ahead + cos * left, torch.zeros_like(yaw)], -1)
+    half = (yaw + turn) / 2.0
+    return place, torch.stack([torch.zeros_like(half), torch.zeros_like(half), half.sin(), half.cos()], -1)
+
+
+def test_the_nearest_obstacles_are_those_that_the_experts_see(config, worlds):
+    """True depths make their ring: its columns differ from the panorama's nearest ones by little."""
+    scene, position, orientation = worlds
+    code, seen = Ring(config).obstacles(nearest_depths(config, *worlds)[:, None], STILL[:, None])
+    free, _ = Panorama(panorama_rig(config), scene, has_movers=False).look(
+        position, orientation, scene.position, torch.zeros_like(scene.position)
+    )
+    truth = encode_depth(free.amin(2))
+    assert code.shape == (24, 1, truth.shape[1]) and seen.mean() > 0.97
+    error = lambda shift: float((code[:, 0].roll(shift, 1) - truth).abs().mean())  # noqa: E731
+    errors = {shift: error(shift) for shift in range(-6, 7)}
+    assert min(errors, key=errors.get) == 0 and errors[0] < 0.12
+    assert np.corrcoef(code[:, 0].flatten(), truth.flatten())[0, 1] > 0.9
+
+
+def test_what_stands_still_stays_where_it_is_when_the_base_moves(config, worlds):
+    """The ring of an earlier frame, moved by what the base did since, is the present one where both see the same."""
+    scene, position, orientation = worlds
+    ring = Ring(config)
+    pose = torch.tensor([-0.35, 0.1, -0.4]).expand(24, 3)
+    now = ring.obstacles(nearest_depths(config, scene, position, orientation)[:, None], STILL[:, None])[0][:, 0]
+    before = nearest_depths(config, scene, *moved(position, orientation, pose))[:, None]
+    error = lambda pose: (ring.obstacles(before, pose[:, None])[0][:, 0] - now).abs().median()  # noqa: E731
+    assert error(pose) < 0.25 * error(STILL)
+
+
+def test_the_ground_is_no_obstacle(config):
+    """On an empty plain every row below the horizon reads the ground, and nothing is near."""
+    ring = Ring(config)
+    plain = (ring.limit + 0.12).clamp(max=math.log(10.0))
+    plain = torch.where(plain.isfinite(), plain, math.log(10.0))[None, None]
+    code, seen = ring.obstacles(plain, torch.zeros(1, 1, 3))
+    assert seen.all() and torch.equal(code[0, 0], encode_depth(6.0 - ring.hull))
+    assert (ring.every_row(plain[:, 0])[:, -1] > code[:, 0]).float().mean() > 0.9
+
+
+def test_the_nearest_of_a_column_counts_and_has_the_gradient(config):
+    """One part reads a metre; the rest, far away."""
+    ring = Ring(config)
+    rows, columns = ring.limit.shape[1:]
+    depth = torch.full((1, 1, 4, rows, columns), math.log(5.0))
+    row, column = rows // 2 - 1, columns // 2  # level, in front
+    depth[0, 0, 0, row, column] = 0.0
+    depth.requires_grad_(True)
+    code, _ = ring.obstacles(depth, torch.zeros(1, 1, 3))
+    near = (code[0, 0] > code[0, 0].median() + 0.3).nonzero().flatten()
+    middle = ring.length // 8
+    assert len(near) in (1, 2, 3) and (near - middle).abs().max() <= 2
+    reach = ring.place[0, 0, 0, 0] + ring.ray[0, row, column, 0]  # the camera sits in front of the base's middle
+    assert float(code[0, 0].detach().max()) == pytest.approx(
+        float(encode_depth(reach - ROBOT.half_extents[0])), abs=0.02
+    )
+    code[0, 0, near].sum().backward()
+    assert depth.grad.nonzero().tolist() == [[0, 0, 0, row, column]]
+
+
+def test_mirrored_views_make_a_mirrored_ring(config):
+    ring = Ring(config)
+    rows, columns = ring.limit.shape[1:]
+    depth = torch.rand(3, 1, 4, rows, columns, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+    still = torch.zeros(3, 1, 3)
+    code, _ = ring.obstacles(depth, still)
+    torch.testing.assert_close(
+        ring.obstacles(mirror_views(depth, 2, -1), still)[0], mirror_ring(code, -1), rtol=0.0, atol=1e-4
+    )
+    level = ring.every_row(depth[:, 0])
+    torch.testing.assert_close(
+        ring.every_row(mirror_views(depth[:, 0], 1, -1)), mirror_ring(level, -1), rtol=0.0, atol=1e-4
+    )
