@@ -374,6 +374,21 @@ def test_merge_keeps_order_count_and_every_value(folder, tmp_path):
     assert problems(out) == {}
 
 
+def test_isaac_labs_own_reader_takes_a_merged_file(folder, tmp_path):
+    handler = pytest.importorskip("isaaclab.utils.datasets").HDF5DatasetFileHandler()
+    out = tmp_path / "all.h5"
+    count, demos = merge([folder], out), list(read_demos(folder))
+    handler.open(str(out))
+    assert handler.get_num_episodes() == count and handler.get_env_name() == ENV["env_name"]
+    assert not handler.is_legacy_quaternion_format()  # it would turn the quaternions round
+    for i, demo in enumerate(demos):
+        episode = handler.load_episode(f"demo_{i}", "cpu")
+        assert bool(episode.success) == demo.succeeded and episode.seed is not None
+        pose = episode.data["states"]["rigid_object"]["robot"]["root_pose"]
+        assert np.array_equal(pose, demo.root_pose) and np.array_equal(episode.data["actions"], demo.action)
+    handler.close()
+
+
 def test_a_merge_that_fails_leaves_what_was_there(folder, tmp_path, monkeypatch):
     out = tmp_path / "all.h5"
     out.write_bytes(b"precious")
