@@ -37,15 +37,16 @@ def window_batch(model) -> dict[str, torch.Tensor]:
     return {
         "pixel_values": draw(2, 1 + count, model.config.view_count, 3, *model.config.image_size),
         "history_mask": torch.ones(2, count, dtype=torch.bool),
-        "commands": draw(2, model.config.command_count, 3),
+        "moves": draw(2, len(model.config.look_back), 3),
         "mirrored": torch.tensor([False, True]),
     }
 
 
-def estimate(model, pixel_values: torch.Tensor, **window: torch.Tensor) -> torch.Tensor:
+def estimate(model, pixel_values: torch.Tensor, moves: torch.Tensor, **window: torch.Tensor) -> torch.Tensor:
     """The panorama of windows."""
     features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
-    return model.sight.panorama(features[:, 0], features[:, 1:], **window).detach()
+    moves = moves[:, : len(model.config.history)]
+    return model.sight.panorama(features[:, 0], features[:, 1:], moves=moves, **window).detach()
 
 
 def learned(model, pretraining, batch: dict[str, torch.Tensor]) -> set[str]:

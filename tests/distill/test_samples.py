@@ -15,6 +15,7 @@ from mmnav.distill.samples import ChunkSamples, DepthSamples, PanoramaSamples, P
 from mmnav.errors import UserError
 from mmnav.rig import plain_day
 from mmnav.vla import make_student
+from mmnav.vla.odometry import advance, seen_from
 
 pytestmark = pytest.mark.unit
 
@@ -100,7 +101,8 @@ def test_a_window_holds_the_frames_of_its_own_episode_that_many_steps_ago(frames
     assert 0.3 < mirrored.float().mean() < 0.7
     signs = torch.where(mirrored, torch.tensor([1.0, -1.0, -1.0]), torch.ones(3))
     assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now] * signs)
-    assert torch.equal(batch["commands"][:, 0], frames.commands(now, model.config.command_count) * signs[:, None])
+    assert torch.equal(batch["command"][:, 0], frames.command(now) * signs)
+    assert torch.equal(batch["moves"][:, 0], frames.moves(now, model.config.look_back) * signs[:, None])
     goals = frames.arrays["goal"][now] * signs[:, :2]
     assert torch.equal(batch["input_ids"][:, 0], processor(goals=goals)["input_ids"])
 
@@ -118,11 +120,27 @@ def test_frames_as_tokens_are_pooled_and_never_mirrored(frames, tokens):
     assert torch.equal(batch["labels"][:, 0], frames.arrays["expert_action"][now])
 
 
-def test_commands_are_those_of_the_steps_before_and_none_before_the_first(frames):
+def test_a_command_is_that_of_the_step_before_and_none_before_the_first(frames):
     action, start = frames.arrays["action"], frames.start
-    for step, told in enumerate(frames.commands(torch.arange(len(frames)), 5)):
-        before = [action[step - ago] if step - ago >= start[step] else torch.zeros(3) for ago in (5, 4, 3, 2, 1)]
-        assert torch.equal(told, torch.stack(before)), step
+    for step, told in enumerate(frames.command(torch.arange(len(frames)))):
+        assert torch.equal(told, action[step - 1] if step > start[step] else torch.zeros(3)), step
+
+
+def test_moves_lead_back_by_what_was_commanded_in_the_same_episode(frames):
+    """An odometer that is driven online, episode by episode, says the same."""
+    ago = (7, 3, 1)
+    moves = frames.moves(torch.arange(len(frames)), ago)
+    for episode in range(len(frames.families)):
+        steps = (frames.demo == episode).nonzero().flatten()
+        pose = velocity = torch.zeros(1, 3)
+        poses = []
+        for step in steps:
+            poses.append(pose)
+            pose, velocity = advance(pose, velocity, frames.arrays["action"][step][None], 0.1)
+        for i, step in enumerate(steps):
+            before = torch.cat([poses[max(i - back, 0)] for back in ago])
+            expected = seen_from(poses[i].expand_as(before), before)
+            torch.testing.assert_close(moves[step], expected, rtol=0.0, atol=1e-5)
 
 
 class NumberedViewer:
@@ -147,7 +165,7 @@ def test_a_panorama_belongs_to_the_frames_and_commands_of_its_window_in_the_same
     steps = torch.cat([same["current"][:, None], same["history"]], 1)[..., 0, 0, 0]
     assert torch.equal(batch["pixel_values"][..., 0, 0, 0, 0], processor.normalize(
         steps.view(-1, 4, 1, 1, 1).expand(-1, -1, 3, 32, 128).to(torch.uint8))[..., 0, 0, 0])  # fmt: skip
-    for name in ("history_mask", "commands", "mirrored"):
+    for name in ("history_mask", "moves", "mirrored"):
         assert torch.equal(batch[name], same[name].view(batch[name].shape)), name
     seen = PanoramaReplay(panorama_rig(config), count).look(frames, now)
     quarter = seen.shape[1] // 4
@@ -172,7 +190,7 @@ def test_chunks_and_windows_teach_the_same(frames, kind, request):
         windows = WindowSamples(frames, features, draw, processor, model.config).batch(NUMBERS)
         other = model(**windows)
     assert torch.equal(chunks["labels"], windows["labels"])
-    assert torch.equal(chunks["commands"], windows["commands"])
+    assert torch.equal(chunks["command"], windows["command"]) and torch.equal(chunks["moves"], windows["moves"])
     assert torch.equal(chunks["frame_mask"][:, -1], torch.ones(6, dtype=torch.bool))
     # paint is drawn by other seeds here, so that velocities are close and not equal
     assert (whole.velocity - other.velocity).abs().max() < 0.05

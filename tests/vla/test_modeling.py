@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmnav.vla import MMNavConfig, load_student, make_student
+from mmnav.vla.odometry import reckon, seen_from
 from mmnav.vla.sight import pool_features
 
 pytestmark = pytest.mark.unit
@@ -25,17 +26,25 @@ def student(request, scale):
 
 
 def _chunk(student, batch: int = 2, length: int = 12, targets: int = 3) -> dict:
-    """Random frames, goals and commands; ``told`` are those of one step before each frame."""
+    """Random frames, goals and commands; ``told`` are the commands of one step before each frame."""
     model, processor = student
     generator = torch.Generator().manual_seed(0)
     size = (batch, length, model.config.view_count, 3, *model.config.image_size)
     images = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
     chunk = processor(images=images, goals=10.0 * torch.randn(batch, targets, 2, generator=generator))
-    count = model.config.command_count
     told = torch.randn(batch, length, 3, generator=generator)
     told[:, 0] = 0.0  # before the first frame, nothing was
-    padded = torch.cat([torch.zeros(batch, count - 1, 3), told], 1)
-    return {**chunk, "told": told, "commands": padded.unfold(1, count, 1).transpose(2, 3)[:, -targets:]}
+    poses = reckon(told[:, 1:], model.config.control_step)
+    poses = torch.cat([poses, _last_pose(told[:, 1:], model.config.control_step)], 1)  # at every frame
+    now = torch.arange(length - targets, length)
+    before = poses[:, (now[:, None] - torch.tensor(model.config.look_back, dtype=torch.long)).clamp(min=0)]
+    moves = seen_from(poses[:, now, None].expand_as(before), before)
+    return {**chunk, "told": told, "moves": moves, "command": told[:, now]}
+
+
+def _last_pose(commands: torch.Tensor, step: float) -> torch.Tensor:
+    """Where bases are after all of their commands, shape [B, 1, 3]."""
+    return reckon(torch.cat([commands, commands[:, -1:]], 1), step)[:, -1:]
 
 
 def _online(student, chunk: dict, targets: int) -> torch.Tensor:
@@ -82,17 +91,18 @@ def test_what_was_commanded_counts_and_is_remembered(student):
     frames, memory = chunk["pixel_values"], model.new_memory(2)
     prompt = {name: chunk[name][:, 0] for name in ("input_ids", "attention_mask")}
     first = model.act(frames[:, 0], **prompt, memory=memory)
-    assert torch.equal(memory.commands[:, -1], first) and not memory.commands[:, :-1].any()
+    assert torch.equal(memory.command, first)
     told = model.act(frames[:, 1], **prompt, memory=memory)
     memory.reset()
     model.act(frames[:, 0], **prompt, memory=memory, command=torch.zeros(2, 3))
     assert torch.equal(model.act(frames[:, 1], **prompt, memory=memory, command=first), told)
     memory.reset()
-    assert not memory.commands.any()
+    assert not memory.command.any()
     model.act(frames[:, 0], **prompt, memory=memory)
     assert not torch.equal(model.act(frames[:, 1], **prompt, memory=memory, command=first + 0.1), told)
-    with pytest.raises(ValueError, match="commands is None"):
-        model(**{name: value for name, value in chunk.items() if name != "commands"})
+    for name in ("moves", "command"):
+        with pytest.raises(ValueError, match=f"{name} is None"):
+            model(**{key: value for key, value in chunk.items() if key != name})
 
 
 def test_features_and_windows_give_what_pixels_give(student):
@@ -101,7 +111,7 @@ def test_features_and_windows_give_what_pixels_give(student):
     with torch.inference_mode():
         whole = model(**chunk).velocity
         features = model.encode(chunk["pixel_values"].flatten(0, 1)).unflatten(0, (2, -1))
-        prompt = {name: chunk[name] for name in ("input_ids", "attention_mask", "commands")}
+        prompt = {name: chunk[name] for name in ("input_ids", "attention_mask", "moves", "command")}
         torch.testing.assert_close(model(**prompt, features=features).velocity, whole, rtol=0.0, atol=1e-6)
         ago = torch.tensor(model.config.history)
         window = {"current": features[:, -1], "history": pool_features(features[:, 11 - ago], model.config)}
@@ -123,7 +133,7 @@ def test_every_view_time_and_digit_counts(student):
         assert not torch.equal(model(**swapped).velocity, before)
         for text in ("<x:1.25, y:0.00>", "<x:1.26, y:0.00>", "<x:1.25, y:0.10>"):
             prompt = processor(text=[f"Go to the position of {text}"])
-            prompt = {"commands": chunk["commands"], **{k: v[None] for k, v in prompt.items()}}
+            prompt = {k: v[None] for k, v in prompt.items()} | {k: chunk[k] for k in ("moves", "command")}
             now = model(pixel_values=chunk["pixel_values"], **prompt).velocity
             assert not torch.equal(now, before), text
             before = now

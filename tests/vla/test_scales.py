@@ -115,7 +115,11 @@ def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
     model.freeze_tower()
     images = torch.randint(0, 256, (2, 1, 4, 3, *model.config.image_size), dtype=torch.uint8)
     goals = torch.tensor([[[5.0, 0.0]], [[-3.0, 1.0]]])
-    batch = {**processor(images=images, goals=goals), "commands": torch.zeros(2, 1, 3)}
+    batch = {
+        **processor(images=images, goals=goals),
+        "moves": torch.zeros(2, 1, len(model.config.look_back), 3),
+        "command": torch.zeros(2, 1, 3),
+    }
     labels = torch.tensor([[[1.0, 0.0, 0.0]], [[-0.5, 0.0, 1.0]]])
     trained = [p for n, p in model.named_parameters() if not n.startswith(("vision_tower", "language_model"))]
     optimizer = torch.optim.AdamW(trained, 1e-3)
@@ -132,5 +136,5 @@ def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
         part.save_pretrained(tmp_path)
     again, reader = load_student(tmp_path)
     with torch.inference_mode():
-        said = {**reader(images=images, goals=goals), "commands": batch["commands"]}
+        said = {**reader(images=images, goals=goals), "moves": batch["moves"], "command": batch["command"]}
         assert torch.equal(again(**said).velocity, model(**batch).velocity)

@@ -23,7 +23,7 @@ def student(request):
 
 
 def window(model, batch: int = 2) -> dict[str, torch.Tensor]:
-    """Random features and commands."""
+    """Random features and moves."""
     config, generator = model.config, torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(batch, *shape, generator=generator)  # noqa: E731
     features = (config.view_count, 16, feature_dim(config))
@@ -31,7 +31,7 @@ def window(model, batch: int = 2) -> dict[str, torch.Tensor]:
         "current": draw(*features),
         "history": draw(len(config.history), *features),
         "history_mask": torch.ones(batch, len(config.history), dtype=torch.bool),
-        "commands": draw(config.command_count, 3),
+        "moves": 0.05 * draw(len(config.history), 3),
     }
 
 
@@ -46,9 +46,9 @@ def test_it_is_one_token_and_every_place_command_and_time_counts(student):
                 moved = given[name].clone()
                 moved.flatten(1, -3)[:, place, 1:] *= -1.0
                 assert (student.sight(**{**given, name: moved})[0] - token).abs().max() > 1e-6, (name, place)
-        told = given["commands"].clone()
-        told[:, 10] += 0.5
-        assert (student.sight(**{**given, "commands": told})[0] - token).abs().max() > 1e-6
+        told = given["moves"].clone()
+        told[:, 1, 2] += 0.5
+        assert (student.sight(**{**given, "moves": told})[0] - token).abs().max() > 1e-6
         absent = {**given, "history_mask": torch.zeros(1, 3, dtype=torch.bool)}
         other = {**absent, "history": absent["history"] + 1.0}
         assert torch.equal(student.sight(**absent)[0], student.sight(**other)[0])
@@ -104,7 +104,7 @@ def test_a_panorama_begins_as_what_the_ring_shows_and_so_does_its_mirror_image(s
     torch.nn.init.zeros_(sight.estimate[-1].weight)
     with torch.inference_mode():
         seen = sight.panorama(**given)
-        commands = given["commands"] * torch.tensor([1.0, -1.0, -1.0])
-        other = sight.panorama(**{**given, "commands": commands}, mirrored=torch.ones(2, dtype=torch.bool))
+        moves = given["moves"] * torch.tensor([1.0, -1.0, -1.0])
+        other = sight.panorama(**{**given, "moves": moves}, mirrored=torch.ones(2, dtype=torch.bool))
     assert not seen[..., -2:].any() and (seen[..., 0] == seen[..., 3]).all()
     torch.testing.assert_close(other[..., :4], mirror_ring(seen, 1)[..., :4], rtol=0.0, atol=1e-4)

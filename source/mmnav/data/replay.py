@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..camera import RigCfg, depth_rig
 from ..rig import Images, LookCfg, Panorama, Rig
@@ -18,6 +19,7 @@ from ..scenes import SceneBatch, advance, generate
 from ..scenes.builder import draw_paint
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig
+from ..vla.odometry import reckon, seen_from
 from ..vla.ring import ring_length
 from ..vla.sight import PANORAMA_ROWS
 from .demo import Demo
@@ -56,6 +58,7 @@ class Frames:
         """Of all steps: ``root_pose``, ``goal``, ``time``, ``velocity``, ``expert_action``, ``action``; see Demo."""
         self.pixels: list[bytes] = []
         """JPEG of every step, if they were kept."""
+        self._odometry = torch.zeros(0, 3)
         self._scenes: list[SceneBatch] = []
         self._joined: SceneBatch | None = None
         self.extend(demos)
@@ -73,6 +76,7 @@ class Frames:
             self.arrays[name] = torch.cat([array, *(torch.from_numpy(getattr(demo, name)) for demo in demos)])
         self.families += [demo.family for demo in demos]
         self.pixels += [jpeg for demo in demos for jpeg in demo.pixels or ()]
+        self._odometry = torch.cat([self._odometry, _reckoned(demos)])
         self._scenes.append(_scenes(demos))
         self._joined = None
 
@@ -89,15 +93,23 @@ class Frames:
             self._joined = self._scenes[0]
         return self._joined
 
-    def commands(self, steps: torch.Tensor, count: int) -> torch.Tensor:
-        """Velocities that were commanded in the last ``count`` steps before some steps, the oldest first.
+    def command(self, steps: torch.Tensor) -> torch.Tensor:
+        """Velocities that were commanded one step before some steps [...], shape [..., 3]; 0 at an episode's start."""
+        return self.arrays["action"][(steps - 1).clamp(min=0)] * (steps > self.start[steps])[..., None]
+
+    def moves(self, steps: torch.Tensor, ago: Sequence[int]) -> torch.Tensor:
+        """Where the base was before some steps [...], seen from there, by dead reckoning.
+
+        Args:
+            steps: Indices of steps.
+            ago: How many steps before.
 
         Returns:
-            Shape [..., count, 3]; 0 before an episode's first step.
+            Place [m] and heading [rad], shape [..., H, 3]; the episode's start if it had not begun.
         """
-        before = steps[..., None] - torch.arange(count, 0, -1)
-        there = before >= self.start[steps][..., None]
-        return self.arrays["action"][before.clamp(min=0)] * there[..., None]
+        before = torch.maximum(steps[..., None] - torch.tensor(ago, dtype=torch.long), self.start[steps][..., None])
+        there = self._odometry[before]
+        return seen_from(self._odometry[steps][..., None, :].expand_as(there), there)
 
     def family_index(self, names: Sequence[str]) -> torch.Tensor:
         """Index of every step's family in ``names``, shape [N]."""
@@ -105,6 +117,14 @@ class Frames:
 
 
 _ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "velocity": (3,), "expert_action": (3,), "action": (3,)}
+
+
+def _reckoned(demos: Sequence[Demo]) -> torch.Tensor:
+    """Where the base was at every step of episodes by its commands, seen from each one's start; shape [N, 3]."""
+    commands = nn.utils.rnn.pad_sequence([torch.from_numpy(demo.action) for demo in demos], batch_first=True)
+    steps = torch.tensor([demo.step for demo in demos])[:, None].nan_to_num()  # an episode of one step goes nowhere
+    poses = reckon(commands, steps)
+    return torch.cat([pose[: len(demo)] for pose, demo in zip(poses, demos, strict=True)])
 
 
 def _scenes(demos: Sequence[Demo]) -> SceneBatch:

@@ -91,22 +91,24 @@ class PanoramaPretraining(Pretraining):
         self,
         pixel_values: torch.Tensor,
         history_mask: torch.Tensor,
-        commands: torch.Tensor,
+        moves: torch.Tensor,
         panorama: torch.Tensor,
         mirrored: torch.Tensor | None = None,
+        **_,
     ) -> ModelOutput:
         """Smooth L1 distance of encoded depths and of velocities.
 
         Args:
             pixel_values: Normalised images of the current frame and of the history's, shape [B, 1 + T, V, 3, H, W].
             history_mask: As for :meth:`mmnav.vla.MMNavForAction.decode`.
-            commands: Likewise.
+            moves: Likewise.
             panorama: What the experts see, shape [B, L, 6].
             mirrored: As for :meth:`mmnav.vla.MMNavForAction.decode`.
         """
         model = self.model
         features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
-        guess = model.sight.panorama(features[:, 0], features[:, 1:], history_mask, commands, mirrored).float()
+        since = moves[:, : history_mask.shape[1]]
+        guess = model.sight.panorama(features[:, 0], features[:, 1:], history_mask, since, mirrored).float()
         depth = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
         velocity = F.smooth_l1_loss(guess[..., -2:], panorama[..., -2:], beta=0.2, reduction="none").mean(-1)
         moves = (panorama[..., -2:].abs().amax(-1) > 0.0).float()

@@ -123,7 +123,7 @@ class Windows:
 
     def __init__(self, frames: Frames, config: MMNavConfig):
         """Mirrors for a student with a panorama only, and views to the right and to the left or to neither side."""
-        self._frames, self._commands = frames, config.command_count
+        self._frames, self._look_back = frames, config.look_back
         self._ago = torch.tensor(config.history, dtype=torch.long)
         self._mirrors = config.panorama_channels > 0 and config.view_count in (1, len(VIEWS))
 
@@ -147,8 +147,9 @@ class Windows:
         return torch.where(where, values * signs, values)
 
     def told(self, steps: torch.Tensor, mirrored: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``commands`` [..., R, 3] before steps [...], and ``mirrored`` [...] if the student knows the word."""
-        told = {"commands": self.mirror(self._frames.commands(steps, self._commands), mirrored)}
+        """``moves`` [..., H, 3] and ``command`` [..., 3] at steps [...], and ``mirrored`` [...] if the student can."""
+        moves, command = self._frames.moves(steps, self._look_back), self._frames.command(steps)
+        told = {"moves": self.mirror(moves, mirrored), "command": self.mirror(command, mirrored)}
         return {**told, "mirrored": mirrored} if self._mirrors else told
 
     def asked(self, steps: torch.Tensor, mirrored: torch.Tensor, processor: MMNavProcessor) -> dict[str, torch.Tensor]:

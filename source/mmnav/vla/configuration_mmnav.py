@@ -13,9 +13,6 @@ from ..camera import RigCfg, fisheye_rig
 from ..errors import check_fields
 from ..robot import VIEWS
 
-_LEAD = 8
-"""Commands before the history's first frame: by then a base has forgotten in what state it began to follow them."""
-
 
 @strict
 class MMNavConfig(PreTrainedConfig):
@@ -49,6 +46,9 @@ class MMNavConfig(PreTrainedConfig):
     """Width of the velocity head's hidden layer."""
     command_input: bool = False
     """Whether the action query also tells the velocity that was commanded one step ago. The paper's does not."""
+    trail: list[int] | tuple[int, ...] = ()
+    """How many control steps ago the places are that the action query tells besides, by dead reckoning. The paper's
+    student has none."""
     panorama_channels: int = 0
     """Channels of the panorama that stands for all frames; 0 for tokens of every frame, as in the paper."""
     control_step: float = 0.1
@@ -70,6 +70,7 @@ class MMNavConfig(PreTrainedConfig):
         pairs = ("image_size", "current_grid", "history_grid", "field_of_view")
         is_pair = lambda value: len(value) == 2 and all(v > 0 for v in value)  # noqa: E731
         check_fields(self, is_pair, "be two positive numbers (down, across)", *pairs)
+        check_fields(self, lambda value: all(ago >= 1 for ago in value), "name 1 step ago or earlier", "trail")
         falls = all(a > b for a, b in zip(self.history[:-1], self.history[1:], strict=True))
         if not falls or min(self.history, default=1) < 1:
             raise ValueError(f"MMNavConfig.history is {self.history}; it must fall, and end at 1 step ago or earlier.")
@@ -100,6 +101,6 @@ class MMNavConfig(PreTrainedConfig):
         return max(self.history, default=0)
 
     @property
-    def command_count(self) -> int:
-        """How many of the last commands a student is told: those since its history began, and what led up to them."""
-        return self.reach_back + _LEAD
+    def look_back(self) -> list[int]:
+        """How many control steps ago the poses are that a student is told: the history's, and then the trail's."""
+        return [*self.history, *self.trail]

@@ -13,8 +13,12 @@ from transformers.utils import ModelOutput
 
 from ..robot import ROBOT
 from .configuration_mmnav import MMNavConfig
+from .odometry import advance, seen_from
 from .readout import last_token_only
 from .sight import FrameTokens, PanoramaToken, feature_dim, pool_features
+
+_TRAIL_UNIT, _TRAIL_END = 3.0, 3.0
+"""Places of the trail are told in this unit [m], and none farther than so many of it: as the experts' are."""
 
 
 @dataclass
@@ -66,6 +70,9 @@ class MMNavForAction(MMNavPreTrainedModel):
         self.sight = PanoramaToken(config) if config.panorama_channels else FrameTokens(config)
         self.action_query = nn.Embedding(1, width)
         self.command_embedding = nn.Linear(config.action_dim, width) if config.command_input else None
+        self.trail_embedding = None
+        if config.trail:
+            self.trail_embedding = nn.Sequential(nn.Linear(2 * len(config.trail), 64), nn.GELU(), nn.Linear(64, width))
         self.action_head = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, config.head_hidden),
@@ -140,7 +147,8 @@ class MMNavForAction(MMNavPreTrainedModel):
         history_mask: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        commands: torch.Tensor | None = None,
+        moves: torch.Tensor | None = None,
+        command: torch.Tensor | None = None,
         mirrored: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Decides on a velocity.
@@ -151,27 +159,36 @@ class MMNavForAction(MMNavPreTrainedModel):
             history_mask: Whether there was such a frame, shape [B, T].
             input_ids: Tokens of the prompts, padded on the left, shape [B, S].
             attention_mask: Whether they are no padding, shape [B, S].
-            commands: Velocities that were commanded in the last ``config.command_count`` steps, the oldest first
-                [m/s, m/s, rad/s], shape [B, R, 3]; 0 before a start. Only a model with a panorama or ``command_input``
-                looks at them.
-            mirrored: Whether left and right are to be exchanged in what was seen, as they are in the prompts and the
-                commands already, shape [B]; only a model with a panorama can do that.
+            moves: Where the base was ``config.look_back`` steps ago, seen from now: forward and leftward place [m] and
+                heading [rad], shape [B, H, 3]; where it started if it had not yet. Only a model with a panorama or a
+                trail looks at them.
+            command: The velocity that was commanded one step ago [m/s, m/s, rad/s], shape [B, 3]; 0 before a start.
+                Only a model with ``command_input`` looks at it.
+            mirrored: Whether left and right are to be exchanged in what was seen, as they are in the prompts, the
+                moves and the command already, shape [B]; only a model with a panorama can do that.
 
         Returns:
             Normalised velocities, shape [B, 3].
 
         Raises:
-            ValueError: If the model needs ``commands`` and there are none, or cannot mirror and is to.
+            ValueError: If the model needs ``moves`` or ``command`` and has none, or cannot mirror and is to.
         """
-        if commands is None and (self.config.panorama_channels or self.command_embedding is not None):
-            raise ValueError("commands is None; this student needs the velocities of its last steps, 0 before a start.")
+        if moves is None and (self.config.panorama_channels or self.trail_embedding is not None):
+            raise ValueError("moves is None; this student needs to know where it was, as mmnav.vla.odometry tells it.")
+        if command is None and self.command_embedding is not None:
+            raise ValueError("command is None; this student needs the velocity that it was told last, 0 at a start.")
         if mirrored is not None and not self.config.panorama_channels:
             raise ValueError("mirrored is given; only a student with a panorama can exchange left and right.")
         query = self.action_query(torch.zeros(len(current), 1, dtype=torch.long, device=current.device))
         if self.command_embedding is not None:
-            query = query + self.command_embedding((commands[:, -1] - self.action_mean) / self.action_std)[:, None]
+            query = query + self.command_embedding((command - self.action_mean) / self.action_std)[:, None]
+        times = len(self.config.history)
+        if self.trail_embedding is not None:
+            trail = (moves[:, times:, :2] / _TRAIL_UNIT).clamp(-_TRAIL_END, _TRAIL_END)
+            query = query + self.trail_embedding(trail.flatten(1))[:, None]
         text = self.get_input_embeddings()(input_ids)
-        frames, there = self.sight(current, history, history_mask, commands, mirrored)
+        since = None if moves is None else moves[:, :times]
+        frames, there = self.sight(current, history, history_mask, since, mirrored)
         embeddings = torch.cat([text.to(frames.dtype), frames, query.to(frames.dtype)], 1)
         mask = torch.cat([attention_mask.bool(), there, there.new_ones(len(query), 1)], 1)
         positions = (mask.long().cumsum(1) - 1).clamp(min=0)
@@ -208,7 +225,8 @@ class MMNavForAction(MMNavPreTrainedModel):
         current: torch.Tensor | None = None,
         history: torch.Tensor | None = None,
         history_mask: torch.Tensor | None = None,
-        commands: torch.Tensor | None = None,
+        moves: torch.Tensor | None = None,
+        command: torch.Tensor | None = None,
         mirrored: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         **_,
@@ -227,8 +245,8 @@ class MMNavForAction(MMNavPreTrainedModel):
             current: Encoded current frames, shape [B, V, 16, F].
             history: Encoded and pooled history frames, shape [B, T, V, 4, F].
             history_mask: Whether there are such frames, shape [B, T].
-            commands: Velocities that were commanded in the last steps before each target; as in :meth:`decode`, shape
-                [B, n, R, 3].
+            moves: Where the base was; as in :meth:`decode`, shape [B, n, H, 3].
+            command: The velocity that was commanded one step before each target; as in :meth:`decode`, shape [B, n, 3].
             mirrored: Whether left and right are to be exchanged in what was seen; as in :meth:`decode`, shape [B, n].
             labels: Velocities to imitate [m/s, m/s, rad/s], shape [B, n, 3].
 
@@ -240,10 +258,9 @@ class MMNavForAction(MMNavPreTrainedModel):
             if features is None:
                 features = self.encode(pixel_values.flatten(0, 1)).unflatten(0, (batch, -1))
             current, history, history_mask = self._windows(features, frame_mask, targets)
-        before = None if commands is None else commands.flatten(0, 1).float()
-        mirror = None if mirrored is None else mirrored.flatten()
         text = (input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
-        action = self.decode(current, history, history_mask, *text, before, mirror).unflatten(0, (batch, targets))
+        told = [None if value is None else value.flatten(0, 1) for value in (moves, command, mirrored)]
+        action = self.decode(current, history, history_mask, *text, *told).unflatten(0, (batch, targets))
         loss = None
         if labels is not None:
             loss = F.smooth_l1_loss(action, (labels.float() - self.action_mean) / self.action_std, beta=0.5)
@@ -292,44 +309,62 @@ class MMNavForAction(MMNavPreTrainedModel):
         robots = torch.arange(len(pixel_values), device=pixel_values.device) if robots is None else robots
         features = self.encode(pixel_values)
         history, mask = memory.window(robots)
-        if command is not None:
-            memory.commands[robots, -1] = command
-        before = memory.commands[robots]
-        velocity = self.denormalize(self.decode(features, history, mask, input_ids, attention_mask, before))
+        told = memory.move(robots, command)
+        velocity = self.denormalize(self.decode(features, history, mask, input_ids, attention_mask, *told))
         velocity = velocity.clamp(velocity.new_tensor(ROBOT.min_velocity), velocity.new_tensor(ROBOT.max_velocity))
         memory.append(robots, pool_features(features, self.config), velocity)
         return velocity
 
 
 class VisualMemory:
-    """The features of the last frames of B robots, so that online inference encodes every frame once.
-
-    ``commands`` holds what they were told last, the oldest first, shape [B, R, 3].
-    """
+    """What B robots remember: their last frames, encoded once, where they were, and what they were told last."""
 
     def __init__(self, config: MMNavConfig, batch: int, device: torch.device | str):
         """Starts empty."""
         ring, tokens = max(config.reach_back, 1), config.history_grid[0] * config.history_grid[1]
-        self._ago = torch.tensor(config.history, dtype=torch.long, device=device)
+        self._step = config.control_step
+        self._ago, self._back = (
+            torch.tensor(steps, dtype=torch.long, device=device) for steps in (config.history, config.look_back)
+        )
         self._frames = torch.zeros(batch, ring, config.view_count, tokens, feature_dim(config), device=device)
+        self._poses = torch.zeros(batch, max(config.look_back, default=0) + 1, 3, device=device)
         self._count = torch.zeros(batch, dtype=torch.long, device=device)
-        self.commands = torch.zeros(batch, config.command_count, config.action_dim, device=device)
+        self._pose, self._velocity, self.command = (torch.zeros(batch, 3, device=device) for _ in range(3))
 
     def reset(self, robots: torch.Tensor | slice = slice(None)) -> None:
-        """Forgets what some robots saw: a new episode begins."""
-        self._count[robots] = 0
-        self.commands[robots] = 0.0
+        """Forgets everything of some robots: a new episode begins."""
+        for what in (self._count, self._pose, self._velocity, self.command):
+            what[robots] = 0
+
+    def move(self, robots: torch.Tensor, command: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Moves some robots as they were told since their last frames.
+
+        Args:
+            robots: Their rows, N.
+            command: What they were told [m/s, m/s, rad/s], shape [N, 3], if somebody else told them.
+
+        Returns:
+            Where they were, and what they were told, as :meth:`MMNavForAction.decode` takes it.
+        """
+        count = self._count[robots]
+        told = (self.command[robots] if command is None else command) * (count > 0)[:, None]
+        pose, self._velocity[robots] = advance(self._pose[robots], self._velocity[robots], told, self._step)
+        self._pose[robots] = pose
+        self._poses[robots, count % self._poses.shape[1]] = pose
+        past = (count[:, None] - self._back).clamp(min=0) % self._poses.shape[1]
+        before = self._poses[robots[:, None], past]
+        return seen_from(pose[:, None].expand_as(before), before), told
 
     def window(self, robots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The history of some robots, shape [B, T, V, 4, F], and whether there is one, shape [B, T]."""
+        """The history of some robots, shape [N, T, V, 4, F], and whether there is one, shape [N, T]."""
         frame = self._count[robots, None] - self._ago
         return self._frames[robots[:, None], frame % self._frames.shape[1]], frame >= 0
 
     def append(self, robots: torch.Tensor, features: torch.Tensor, command: torch.Tensor) -> None:
-        """Adds the current frames of some robots, shape [B, V, 4, F], and what they are told, shape [B, 3]."""
+        """Adds the current frames of some robots, shape [N, V, 4, F], and what they are told, shape [N, 3]."""
         self._frames[robots, self._count[robots] % self._frames.shape[1]] = features.float()
         self._count[robots] += 1
-        self.commands[robots] = torch.cat([self.commands[robots, 1:], command[:, None]], 1)
+        self.command[robots] = command
 
 
 def patch_grid(config: MMNavConfig) -> tuple[int, int]:

@@ -1,42 +1,64 @@
-"""Odometry: where a base was, by nothing but what it was told since."""
+"""Odometry: where a base is and was, by nothing but what it was told.
+
+The base follows velocity commands through its nominal lag and acceleration limits (see
+:class:`mmnav.robot.RobotCfg`); what it really does differs, by its own lag and by whatever makes it slip. A robot with
+better odometry may put its own poses in their place.
+"""
 
 from __future__ import annotations
-
-import math
 
 import torch
 
 from ..robot import ROBOT
 
 
-def dead_reckon(commands: torch.Tensor, step: float) -> torch.Tensor:
-    """Where a base was before each of its last commands, seen from where it is now.
-
-    The base stood still before them and followed them through its nominal lag and acceleration limits (see
-    :class:`mmnav.robot.RobotCfg`); what it really did differs, by its own lag and by whatever made it slip.
+def advance(
+    pose: torch.Tensor, velocity: torch.Tensor, command: torch.Tensor, step: float | torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where bases are after a control step.
 
     Args:
-        commands: Velocity commands of the last R control steps, the oldest first [m/s, m/s, rad/s], shape [B, R, 3].
-        step: Duration of a control step [s].
+        pose: Place [m] and heading [rad] before it, shape [B, 3].
+        velocity: Forward, leftward [m/s] and yaw velocity [rad/s] before it, shape [B, 3].
+        command: What they are told during it, in the same units, shape [B, 3].
+        step: Duration [s]; of each if it is of shape [B, 1].
 
     Returns:
-        Forward and leftward place [m] and heading [rad] in the present frame, the oldest first, shape [B, R, 3].
+        Pose and velocity after it.
     """
-    follow = 1.0 - math.exp(-step / ROBOT.time_constant)
-    limit = torch.tensor(ROBOT.acceleration, dtype=commands.dtype, device=commands.device) * step
-    before, means = torch.zeros_like(commands[:, 0]), []
+    step = torch.as_tensor(step, dtype=pose.dtype, device=pose.device)
+    limit = pose.new_tensor(ROBOT.acceleration) * step
+    change = (command - velocity) * (1.0 - torch.exp(-step / ROBOT.time_constant))
+    after = velocity + torch.minimum(torch.maximum(change, -limit), limit)
+    way = (velocity + after) * (0.5 * step)  # in the frame of the step's middle
+    return pose + torch.cat([_turned(way[:, :2], pose[:, 2] + 0.5 * way[:, 2]), way[:, 2:]], -1), after
+
+
+def reckon(commands: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
+    """Where bases were before each of their commands, seen from where they stood still before the first one.
+
+    Args:
+        commands: Velocity commands [m/s, m/s, rad/s], shape [B, T, 3].
+        step: As for :func:`advance`.
+
+    Returns:
+        Place [m] and heading [rad], shape [B, T, 3].
+    """
+    pose = velocity = torch.zeros_like(commands[:, 0])
+    poses = []
     for command in commands.unbind(1):
-        after = before + ((command - before) * follow).clamp(-limit, limit)
-        means.append((before + after) * (0.5 * step))
-        before = after
-    way = torch.stack(means, 1)  # of each step, in the frame of its middle
-    heading = -_sum_from(way[..., 2])
-    middle = heading + 0.5 * way[..., 2]
-    cos, sin, (ahead, left) = middle.cos(), middle.sin(), way[..., :2].unbind(-1)
-    place = -_sum_from(torch.stack([cos * ahead - sin * left, sin * ahead + cos * left], -1))
-    return torch.cat([place, heading[..., None]], -1)
+        poses.append(pose)
+        pose, velocity = advance(pose, velocity, command, step)
+    return torch.stack(poses, 1)
 
 
-def _sum_from(steps: torch.Tensor) -> torch.Tensor:
-    """Sums over each step and all later ones, along dimension 1."""
-    return steps.flip(1).cumsum(1).flip(1)
+def seen_from(here: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+    """Poses [..., 3] (place [m] and heading [rad]) in the frames of other poses, ``here``, of equal shape."""
+    gone = pose - here
+    return torch.cat([_turned(gone[..., :2], -here[..., 2]), gone[..., 2:]], -1)
+
+
+def _turned(vector: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Vectors [..., 2], turned by angles [rad]."""
+    cos, sin, (x, y) = angle.cos(), angle.sin(), vector.unbind(-1)
+    return torch.stack([cos * x - sin * y, sin * x + cos * y], -1)

@@ -42,6 +42,7 @@ _NANO_STUDENT = {
     "current_grid": [2, 8],
     "history_grid": [2, 8],
     "command_input": True,
+    "trail": [10, 20, 40, 80, 160],
 }
 
 

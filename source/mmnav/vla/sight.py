@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from .configuration_mmnav import MMNavConfig
-from .odometry import dead_reckon
 from .ring import CELL, Ring, mirror_views
 
 PANORAMA_ROWS = 4
@@ -40,7 +39,7 @@ class FrameTokens(nn.Module):
         current: torch.Tensor,
         history: torch.Tensor,
         history_mask: torch.Tensor,
-        commands: torch.Tensor | None = None,
+        moves: torch.Tensor | None = None,
         mirrored: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Makes the tokens of windows.
@@ -49,7 +48,7 @@ class FrameTokens(nn.Module):
             current: Features of the current frames, shape [B, V, 16, F].
             history: Features of earlier frames, pooled, shape [B, T, V, 4, F].
             history_mask: Whether there was such a frame, shape [B, T].
-            commands: Not looked at.
+            moves: Not looked at.
             mirrored: None; frames as tokens cannot be mirrored.
 
         Returns:
@@ -81,8 +80,7 @@ class PanoramaToken(nn.Module):
     def __init__(self, config: MMNavConfig):
         """Makes the layers."""
         super().__init__()
-        self._grid, self._step, channels = tuple(config.current_grid), config.control_step, config.panorama_channels
-        self._ago, times = [-ago for ago in config.history], len(config.history)
+        self._grid, channels, times = tuple(config.current_grid), config.panorama_channels, len(config.history)
         self.reader = nn.Linear(tower_dim(config), feature_dim(config))
         self.ring = Ring(config)
         self.estimate = nn.Sequential(
@@ -102,7 +100,7 @@ class PanoramaToken(nn.Module):
         current: torch.Tensor,
         history: torch.Tensor,
         history_mask: torch.Tensor,
-        commands: torch.Tensor,
+        moves: torch.Tensor,
         mirrored: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Makes the token of windows.
@@ -111,15 +109,14 @@ class PanoramaToken(nn.Module):
             current: As for :class:`FrameTokens`.
             history: Features of earlier frames, as fine as the current one's, shape [B, T, V, 16, 32].
             history_mask: As for :class:`FrameTokens`.
-            commands: Velocities that were commanded in the last R steps, the oldest first, shape [B, R, 3]
-                [m/s, m/s, rad/s].
+            moves: Where the base was in those frames, seen from now: place [m] and heading [rad], shape [B, T, 3].
             mirrored: Whether left and right are exchanged in what was seen, shape [B]; in no window if None. The
-                commands must be mirrored already.
+                moves must be mirrored already.
 
         Returns:
             As for :class:`FrameTokens`, with S = 1.
         """
-        panorama = self.panorama(current, history, history_mask, commands, mirrored)
+        panorama = self.panorama(current, history, history_mask, moves, mirrored)
         token = self.mix(self.encoder(panorama.transpose(1, 2)))[:, None]
         return token, token.new_ones(token.shape[:2], dtype=torch.bool)
 
@@ -128,18 +125,18 @@ class PanoramaToken(nn.Module):
         current: torch.Tensor,
         history: torch.Tensor,
         history_mask: torch.Tensor,
-        commands: torch.Tensor,
+        moves: torch.Tensor,
         mirrored: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Estimates what :func:`mmnav.rig.panorama.encode_panorama` makes of the truth, shape [B, L, 6]."""
         depth = self._views(torch.cat([current[:, None], history], 1).float())
         if mirrored is not None:
             depth = torch.where(mirrored[:, None, None, None, None], mirror_views(depth, 2, -1), depth)
-        pose = F.pad(dead_reckon(commands.float(), self._step)[:, self._ago], (0, 0, 1, 0))
+        pose = F.pad(moves, (0, 0, 1, 0))
         there = F.pad(history_mask.to(depth.dtype), (1, 0), value=1.0)[..., None]  # now, and then the history
         code, seen = self.ring.obstacles(depth, pose)
         cos, sin = bearing = self.ring.bearing
-        ahead, left = pose[:, 1:, :2].split(1, -1)
+        ahead, left = moves[..., :2].split(1, -1)
         moved = torch.cat([ahead * cos + left * sin, left * cos - ahead * sin], 1) * there[:, 1:].repeat(1, 2, 1)
         rows, bearing = self.ring.every_row(depth[:, 0]), bearing.expand(len(depth), -1, -1)
         parts = [rows, code * there, seen * there, moved, bearing]

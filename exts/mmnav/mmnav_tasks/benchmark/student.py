@@ -129,7 +129,8 @@ class Workload:
             "current": self._features,
             "history": pool_features(self._features, config)[:, None].repeat(1, times, 1, 1, 1),
             "history_mask": torch.ones(ROBOTS, times, dtype=torch.bool),
-            "commands": torch.zeros(ROBOTS, 1, config.command_count, 3),
+            "moves": torch.zeros(ROBOTS, 1, len(config.look_back), 3),
+            "command": torch.zeros(ROBOTS, 1, 3),
             "labels": torch.randn(ROBOTS, 1, 3),
         }
 
@@ -140,7 +141,8 @@ class Workload:
         return {
             **prompts,
             "pixel_values": self._images[:length].repeat(count, 1, 1, 1, 1).unflatten(0, (count, length)),
-            "commands": torch.randn(count, CHUNK, self.model.config.command_count, 3),
+            "moves": torch.randn(count, CHUNK, len(self.model.config.look_back), 3),
+            "command": torch.randn(count, CHUNK, 3),
             "labels": torch.randn(count, CHUNK, 3),
         }
 
@@ -173,9 +175,11 @@ class Workload:
         """The velocities of all robots."""
         self.model.eval()
         with torch.inference_mode(), _half():
-            history, seen = self._many.window(torch.arange(ROBOTS))
+            robots = torch.arange(ROBOTS)
+            history, seen = self._many.window(robots)
             text = {name: value[:, 0] for name, value in self._prompts.items()}
-            self.model.decode(self._features, history, seen, **text, commands=self._many.commands)
+            moves, command = self._many.move(robots)
+            self.model.decode(self._features, history, seen, **text, moves=moves, command=command)
         return ROBOTS
 
 
