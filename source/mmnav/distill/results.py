@@ -48,8 +48,7 @@ def read_run(
 
 def describe_student(config: MMNavConfig) -> dict:
     """What makes a student this student and no other, as plain data."""
-    names = ("image_size", "field_of_view", "samples", "history", "current_grid", "history_grid", "view_count")
-    names += ("head_hidden", "command_input", "panorama_channels", "control_step")
+    names = [name for name in MMNavConfig.__annotations__ if not name.endswith("_config")]
     inner = {"vision": config.vision_config.to_dict(), "language": config.text_config.to_dict()}
     kept = {name: {k: v for k, v in c.items() if k not in _PASSING} for name, c in inner.items()}
     return json.loads(json.dumps({name: getattr(config, name) for name in names} | kept))
