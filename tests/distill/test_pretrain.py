@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from toy_robots import straight_drive
 
 from mmnav.data import Frames
-from mmnav.distill.samples import PanoramaSamples, StepDraw, WindowSamples
 from mmnav.distill.pretrain import DepthPretraining, PanoramaPretraining, PromptReading
+from mmnav.distill.samples import PanoramaSamples, StepDraw
+from mmnav.rig import random_day
 from mmnav.vla import make_student
 from mmnav.vla.ring import CELL
 
@@ -36,13 +39,16 @@ def window_batch(model) -> dict[str, torch.Tensor]:
     count = len(model.config.history)
     return {
         "pixel_values": draw(2, 1 + count, model.config.view_count, 3, *model.config.image_size),
+        "depth": draw(2, 1 + count, model.config.view_count, *model.config.image_size).exp(),
         "history_mask": torch.ones(2, count, dtype=torch.bool),
         "moves": draw(2, len(model.config.look_back), 3),
         "mirrored": torch.tensor([False, True]),
     }
 
 
-def estimate(model, pixel_values: torch.Tensor, moves: torch.Tensor, **window: torch.Tensor) -> torch.Tensor:
+def estimate(
+    model, pixel_values: torch.Tensor, depth: torch.Tensor, moves: torch.Tensor, **window: torch.Tensor
+) -> torch.Tensor:
     """The panorama of windows."""
     features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
     moves = moves[:, : len(model.config.history)]
@@ -86,17 +92,17 @@ def test_a_student_that_cannot_be_mirrored_learns_its_panorama_too():
     model, processor = make_student("nano", seed=1, view_count=2)
     frames = Frames([straight_drive(family, 3) for family in FAMILIES])
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=0)
-    features = torch.zeros(len(frames), 2, 16, model.sight.depth.in_features)
-    windows = WindowSamples(frames, features, draw, processor, model.config)
-    batch = PanoramaSamples(windows, torch.zeros(len(frames), 176, 6)).batch(np.arange(4))
+    samples = PanoramaSamples(frames, draw, random_day(), processor, model.config, seed=0)
+    batch = samples.batch(np.arange(4))
     assert "mirrored" not in batch
     assert PanoramaPretraining(model)(**batch).loss > 0.0
 
 
 def test_the_truth_costs_nothing_and_every_channel_of_an_error_something():
     model, _ = make_student("nano", seed=1)
-    model.eval()
     batch = window_batch(model)
+    batch["depth"][:] = 2.0
+    model.encode = lambda pixel_values: torch.full((8, 4, 16, 32), math.log(2.0))  # as it is
     pretraining, guess = PanoramaPretraining(model), estimate(model, **batch)
     assert pretraining(**batch, panorama=guess).loss == 0.0
     for channel in range(guess.shape[-1]):

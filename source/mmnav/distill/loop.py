@@ -202,15 +202,13 @@ class Distillation:
         if not folder.is_dir():
             model, given = self.model, self.model.pretrained
             model.freeze_tower("vision_tower" in given, statistics="vision_tower" in given)
-            draw, device = StepDraw(self._frames, self.families, self._equal(), cfg.seed), model.device
+            draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
+            look, device = random_day(), model.device
             if "vision_tower" not in given:
-                rig, look = model.config.rig, random_day()
-                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, device)
+                samples = DepthSamples(self._frames, draw, model.config.rig, look, self.processor, cfg.seed, device)
                 self._teach("tower", DepthPretraining(model, cfg.seed), samples, cfg.tower)
             if model.config.panorama_channels and "sight" not in given:
-                samples = PanoramaSamples(
-                    self._frames, draw, self._viewer, self.processor, model.config, cfg.seed, device
-                )
+                samples = PanoramaSamples(self._frames, draw, look, self.processor, model.config, cfg.seed, device)
                 self._teach("panorama", PanoramaPretraining(model), samples, cfg.panorama)
             if "language_model" not in given:
                 samples = PromptSamples(self.processor, cfg.seed)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
-from ..vla import MMNavForAction
+from ..vla import MMNavConfig, MMNavForAction
 from ..vla.ring import CELL
 from ..vla.sight import PanoramaToken, feature_dim
 
@@ -58,7 +58,7 @@ class DepthPretraining(Pretraining):
         tells = isinstance(model.sight, PanoramaToken)
         head = nn.Identity() if tells else _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
         super().__init__(model, model.vision_tower, model.sight.reader, head)
-        self.head, self.grid = head, tuple(model.config.current_grid)
+        self.head = head
 
     def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
         """Smooth L1 distance of logarithmic depths.
@@ -67,17 +67,11 @@ class DepthPretraining(Pretraining):
             pixel_values: Normalised images, shape [B, V, 3, H, W].
             depth: Their depth [m], shape [B, V, H, W].
         """
-        rows, columns = self.grid[0] * CELL[0], self.grid[1] * CELL[1]
-        nearest = -F.adaptive_max_pool2d(-depth.flatten(0, 1)[:, None], (rows, columns))[:, 0]
-        target = nearest.clamp(0.05, _FARTHEST).log()
-        target = target.unflatten(2, (self.grid[1], CELL[1])).unflatten(1, (self.grid[0], CELL[0]))
-        target = target.transpose(2, 3).flatten(3).flatten(1, 2)  # [B V, tokens, cell]
-        guess = self.head(self.model.encode(pixel_values)).flatten(0, 1).float()
-        return ModelOutput(loss=F.smooth_l1_loss(guess, target, beta=0.1))
+        return ModelOutput(loss=_depth_error(self.head(self.model.encode(pixel_values)), depth, self.model.config))
 
 
 class PanoramaPretraining(Pretraining):
-    """A tower and a sight whose panorama is held against the one that the experts see."""
+    """A tower and a sight that are held against what is there: its depth, and the panorama that the experts see."""
 
     MOVING = 4.0
     """How much more the velocity of a column counts where it moves: few do."""
@@ -90,29 +84,40 @@ class PanoramaPretraining(Pretraining):
     def forward(
         self,
         pixel_values: torch.Tensor,
+        depth: torch.Tensor,
         history_mask: torch.Tensor,
         moves: torch.Tensor,
         panorama: torch.Tensor,
         mirrored: torch.Tensor | None = None,
         **_,
     ) -> ModelOutput:
-        """Smooth L1 distance of encoded depths and of velocities.
+        """Smooth L1 distance of logarithmic depths, of the panorama's encoded ones and of its velocities, added up.
 
         Args:
             pixel_values: Normalised images of the current frame and of the history's, shape [B, 1 + T, V, 3, H, W].
+            depth: Their depth [m], shape [B, 1 + T, V, H, W].
             history_mask: As for :meth:`mmnav.vla.MMNavForAction.decode`.
             moves: Likewise.
             panorama: What the experts see, shape [B, L, 6].
             mirrored: As for :meth:`mmnav.vla.MMNavForAction.decode`.
         """
-        model = self.model
-        features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
-        since = moves[:, : history_mask.shape[1]]
-        guess = model.sight.panorama(features[:, 0], features[:, 1:], history_mask, since, mirrored).float()
-        depth = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
+        features = self.model.encode(pixel_values.flatten(0, 1))
+        read = _depth_error(features, depth.flatten(0, 1), self.model.config)
+        features, since = features.unflatten(0, pixel_values.shape[:2]), moves[:, : history_mask.shape[1]]
+        guess = self.model.sight.panorama(features[:, 0], features[:, 1:], history_mask, since, mirrored).float()
+        seen = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
         velocity = F.smooth_l1_loss(guess[..., -2:], panorama[..., -2:], beta=0.2, reduction="none").mean(-1)
-        moves = (panorama[..., -2:].abs().amax(-1) > 0.0).float()
-        return ModelOutput(loss=depth + (velocity * (1.0 + self.MOVING * moves)).mean())
+        moving = (panorama[..., -2:].abs().amax(-1) > 0.0).float()
+        return ModelOutput(loss=read + seen + (velocity * (1.0 + self.MOVING * moving)).mean())
+
+
+def _depth_error(read: torch.Tensor, depth: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
+    """Smooth L1 distance of what cells tell, shape [B, V, P, 32], from the least depths [B, V, H, W] of their parts."""
+    grid = tuple(config.current_grid)
+    nearest = -F.adaptive_max_pool2d(-depth.flatten(0, 1)[:, None], (grid[0] * CELL[0], grid[1] * CELL[1]))[:, 0]
+    target = nearest.clamp(0.05, _FARTHEST).log().unflatten(2, (grid[1], CELL[1])).unflatten(1, (grid[0], CELL[0]))
+    target = target.transpose(2, 3).flatten(3).flatten(1, 2)  # [B V, P, 32]
+    return F.smooth_l1_loss(read.flatten(0, 1).float(), target, beta=0.1)
 
 
 class PromptReading(Pretraining):

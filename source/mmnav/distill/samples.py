@@ -168,31 +168,33 @@ class PanoramaSamples:
         self,
         frames: Frames,
         draw: StepDraw,
-        viewer: Callable[[int], Viewer],
+        look: LookCfg,
         processor: MMNavProcessor,
         config: MMNavConfig,
         seed: int,
         device: torch.device | str = "cpu",
     ):
-        """Arguments as for :class:`ChunkSamples`; panoramas are rendered on a device."""
-        self._frames, self._draw, self._make_viewer, self._processor = frames, draw, viewer, processor
-        self._windows, self._length, self._seed = Windows(frames, config), 1 + len(config.history), seed
-        self._make_replay = partial(PanoramaReplay, panorama_rig(config), device=device)
-        self._viewer: Viewer | None = None
+        """Renders on a device."""
+        self._frames, self._draw, self._processor, self._seed = frames, draw, processor, seed
+        self._windows, self._length, self._replay = Windows(frames, config), 1 + len(config.history), None
+        self._make_replay = partial(Replay, config.rig, look, device=device)
+        self._make_panorama = partial(PanoramaReplay, panorama_rig(config), device=device)
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns what :meth:`mmnav.distill.pretrain.PanoramaPretraining.forward` takes."""
-        if self._viewer is None:
-            self._viewer, self._replay = self._make_viewer(len(numbers) * self._length), self._make_replay(len(numbers))
+        count = len(numbers)
+        if self._replay is None or self._panorama.batch != count:
+            self._replay, self._panorama = self._make_replay(count * self._length), self._make_panorama(count)
         now, mirrored = self._draw(numbers), self._windows.draw_mirrored(numbers)
         past, there = self._windows.history(now)
         looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
-        rgb = self._viewer.view(self._frames, torch.cat([now[:, None], past], 1).flatten(), looks)
-        panorama = self._replay.look(self._frames, now).cpu()
+        images = self._replay.render(self._frames, torch.cat([now[:, None], past], 1).flatten(), looks)
+        panorama = self._panorama.look(self._frames, now).cpu()
         other = mirror_ring(panorama, 1)
         other[..., -1] *= -1.0  # leftward
         return {
-            "pixel_values": self._processor.normalize(rgb.unflatten(0, (len(numbers), self._length))),
+            "pixel_values": self._processor.normalize(images.rgb.unflatten(0, (count, self._length))),
+            "depth": images.depth.unflatten(0, (count, self._length)).clone(),
             "history_mask": there,
             **self._windows.told(now, mirrored),
             "panorama": torch.where(mirrored[:, None, None], other, panorama),
