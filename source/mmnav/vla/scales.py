@@ -37,7 +37,7 @@ class Scale:
 
 _NANO_STUDENT = {
     "image_size": [32, 128],
-    "field_of_view": [80.0, 130.0],
+    "field_of_view": [120.0, 130.0],
     "history": [8, 4, 2],
     "current_grid": [2, 8],
     "history_grid": [2, 8],
