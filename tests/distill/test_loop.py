@@ -25,8 +25,11 @@ from mmnav.vla import load_student, make_student
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-def _run(folder: Path, robots: ToyRobots, cfg: DistillCfg = CFG) -> dict:
-    return Distillation(cfg, folder, make_student("nano", seed=cfg.seed), robots).run()
+TOKENS = {"panorama_channels": 0, "history_grid": [1, 4]}
+
+
+def _run(folder: Path, robots: ToyRobots, cfg: DistillCfg = CFG, **student) -> dict:
+    return Distillation(cfg, folder, make_student("nano", seed=cfg.seed, **student), robots).run()
 
 
 def _weights(folder: Path, stage: str) -> dict[str, torch.Tensor]:
@@ -82,9 +85,11 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, whole, meth
     assert [stage["shares"] for stage in resumed["stages"]] == [stage["shares"] for stage in results["stages"]]
 
 
-@pytest.mark.parametrize("kind", [DepthSamples, PanoramaSamples, PromptSamples])
-def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_path, whole, monkeypatch, kind):
+@pytest.mark.parametrize(("kind", "student"), [(PanoramaSamples, {}), (PromptSamples, {}), (DepthSamples, TOKENS)])
+def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_path, monkeypatch, kind, student):
     """The second of two steps is interrupted; the state after the first one was saved."""
+    cfg, stopped = replace(CFG, iterations=0), tmp_path / "stopped"
+    _run(tmp_path / "whole", ToyRobots(), cfg, **student)
     calls, batch = iter(range(9)), kind.batch
 
     def interrupted(self, numbers):
@@ -94,10 +99,10 @@ def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(kind, "batch", interrupted)
-        _run(tmp_path, ToyRobots())
-    assert not (tmp_path / "students").exists()
-    _run(tmp_path, ToyRobots(), replace(CFG, iterations=0))
-    a, b = _weights(tmp_path, "pretrained"), _weights(whole[0], "pretrained")
+        _run(stopped, ToyRobots(), cfg, **student)
+    assert not (stopped / "students").exists()
+    _run(stopped, ToyRobots(), cfg, **student)
+    a, b = _weights(stopped, "pretrained"), _weights(tmp_path / "whole", "pretrained")
     assert all(torch.equal(a[name], b[name]) for name in b)
 
 
@@ -175,10 +180,9 @@ def test_a_tower_that_is_not_frozen_learns_to_the_end(tmp_path):
 
 
 def test_a_student_of_tokens_goes_through_all_stages_without_a_panorama(tmp_path):
-    student = make_student("nano", panorama_channels=0, history_grid=[1, 4])
-    results = Distillation(CFG, tmp_path, student, ToyRobots()).run()
+    results = _run(tmp_path, ToyRobots(), **TOKENS)
     assert [stage["name"] for stage in results["stages"]] == ["stage 1", "iteration 1"]
-    assert {path.name for path in (tmp_path / "train").iterdir()} == {"tower", "reading", "stage 1", "iteration 1"}
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {"sight", "reading", "stage 1", "iteration 1"}
 
 
 def test_a_frozen_tower_stays_as_it_was_pretrained(whole):

@@ -14,7 +14,7 @@ from mmnav.distill.loop import Distillation
 from mmnav.vla import make_student
 
 if __name__ == "__main__":
-    cfg = replace(CFG, **{stage: replace(CFG.tower, optimizer="muon") for stage in ("tower", "online")})
+    cfg = replace(CFG, **{stage: replace(CFG.sight, optimizer="muon") for stage in ("sight", "online")})
     folder, accelerator = Path(sys.argv[1]), Accelerator(cpu=True)
     run = Distillation(cfg, folder, make_student("nano"), ToyRobots(), accelerator=accelerator)
     run.run()

@@ -204,12 +204,12 @@ class Distillation:
             model.freeze_tower("vision_tower" in given, statistics="vision_tower" in given)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
             look, device = random_day(), model.device
-            if "vision_tower" not in given:
-                samples = DepthSamples(self._frames, draw, model.config.rig, look, self.processor, cfg.seed, device)
-                self._teach("tower", DepthPretraining(model, cfg.seed), samples, cfg.tower)
             if model.config.panorama_channels and "sight" not in given:
                 samples = PanoramaSamples(self._frames, draw, look, self.processor, model.config, cfg.seed, device)
-                self._teach("panorama", PanoramaPretraining(model), samples, cfg.panorama)
+                self._teach("sight", PanoramaPretraining(model), samples, cfg.sight)
+            elif "vision_tower" not in given:
+                samples = DepthSamples(self._frames, draw, model.config.rig, look, self.processor, cfg.seed, device)
+                self._teach("sight", DepthPretraining(model, cfg.seed), samples, cfg.sight)
             if "language_model" not in given:
                 samples = PromptSamples(self.processor, cfg.seed)
                 self._teach("reading", PromptReading(model, cfg.seed), samples, cfg.reading)

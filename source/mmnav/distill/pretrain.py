@@ -1,4 +1,4 @@
-"""Pretraining: a tower learns to measure, a sight to see what the experts see, a language model to read."""
+"""Pretraining: what sees learns to measure or to see what the experts see, a language model to read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput
 
 from ..vla import MMNavConfig, MMNavForAction
 from ..vla.ring import CELL
-from ..vla.sight import PanoramaToken, feature_dim
+from ..vla.sight import feature_dim
 
 _FARTHEST = 10.0
 
@@ -54,10 +54,9 @@ class DepthPretraining(Pretraining):
     """
 
     def __init__(self, model: MMNavForAction, seed: int = 0):
-        """Takes the model's tower and what is read of it; where that is no depth, a head for it is drawn by a seed."""
-        tells = isinstance(model.sight, PanoramaToken)
-        head = nn.Identity() if tells else _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
-        super().__init__(model, model.vision_tower, model.sight.reader, head)
+        """Takes the model's tower; the head is drawn by a seed."""
+        head = _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
+        super().__init__(model, model.vision_tower, head)
         self.head = head
 
     def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
@@ -67,7 +66,7 @@ class DepthPretraining(Pretraining):
             pixel_values: Normalised images, shape [B, V, 3, H, W].
             depth: Their depth [m], shape [B, V, H, W].
         """
-        return ModelOutput(loss=_depth_error(self.head(self.model.encode(pixel_values)), depth, self.model.config))
+        return ModelOutput(loss=depth_error(self.head(self.model.encode(pixel_values)), depth, self.model.config))
 
 
 class PanoramaPretraining(Pretraining):
@@ -102,7 +101,7 @@ class PanoramaPretraining(Pretraining):
             mirrored: As for :meth:`mmnav.vla.MMNavForAction.decode`.
         """
         features = self.model.encode(pixel_values.flatten(0, 1))
-        read = _depth_error(features, depth.flatten(0, 1), self.model.config)
+        read = depth_error(features, depth.flatten(0, 1), self.model.config)
         features, since = features.unflatten(0, pixel_values.shape[:2]), moves[:, : history_mask.shape[1]]
         guess = self.model.sight.panorama(features[:, 0], features[:, 1:], history_mask, since, mirrored).float()
         seen = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
@@ -111,8 +110,14 @@ class PanoramaPretraining(Pretraining):
         return ModelOutput(loss=read + seen + (velocity * (1.0 + self.MOVING * moving)).mean())
 
 
-def _depth_error(read: torch.Tensor, depth: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
-    """Smooth L1 distance of what cells tell, shape [B, V, P, 32], from the least depths [B, V, H, W] of their parts."""
+def depth_error(read: torch.Tensor, depth: torch.Tensor, config: MMNavConfig) -> torch.Tensor:
+    """Smooth L1 distance of what cells tell from the logarithm of the least depth in each of their parts.
+
+    Args:
+        read: What they tell, shape [B, V, P, 32].
+        depth: Depths [m], shape [B, V, H, W].
+        config: The student's.
+    """
     grid = tuple(config.current_grid)
     nearest = -F.adaptive_max_pool2d(-depth.flatten(0, 1)[:, None], (grid[0] * CELL[0], grid[1] * CELL[1]))[:, 0]
     target = nearest.clamp(0.05, _FARTHEST).log().unflatten(2, (grid[1], CELL[1])).unflatten(1, (grid[0], CELL[0]))

@@ -47,10 +47,8 @@ class DistillCfg:
     """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
     chunk: int = 8
     """Targets of each chunk of frames, where the tower is not frozen."""
-    tower: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=2000, batch=64, lr=2e-3, warmup=100))
-    """Pretraining of the tower on depth; for towers from scratch."""
-    panorama: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1000, batch=64))
-    """Pretraining of a sight with a panorama, and of its tower, on what the experts see; for those from scratch."""
+    sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=2000, batch=64, lr=2e-3, warmup=100))
+    """Pretraining of what sees, if it is from scratch: of a tower on depth, or of tower and panorama on the experts'."""
     reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
     """Pretraining of the language model on prompts; for language models from scratch."""
     offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))

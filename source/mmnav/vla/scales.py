@@ -37,7 +37,6 @@ class Scale:
 
 _NANO_STUDENT = {
     "image_size": [32, 128],
-    "field_of_view": [120.0, 130.0],
     "history": [8, 4, 2],
     "current_grid": [2, 8],
     "history_grid": [2, 8],
@@ -46,12 +45,7 @@ _NANO_STUDENT = {
 }
 
 
-_SQUARE = {
-    "image_size": [64, 64],
-    "field_of_view": [130.0, 130.0],
-    "current_grid": [4, 4],
-    "history_grid": [4, 4],
-}
+_SQUARE = {"image_size": [64, 64], "current_grid": [4, 4], "history_grid": [4, 4]}
 
 
 def _resnet() -> dict:
