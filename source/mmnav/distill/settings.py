@@ -48,7 +48,7 @@ class DistillCfg:
     chunk: int = 8
     """Targets of each chunk of frames, where the tower is not frozen."""
     sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=2000, batch=64, lr=2e-3, warmup=100))
-    """Pretraining of what sees, if it is from scratch: of a tower on depth, or of tower and panorama on the experts'."""
+    """Pretraining of what sees, if it is from scratch: a tower learns depth, or tower and panorama what experts see."""
     reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
     """Pretraining of the language model on prompts; for language models from scratch."""
     offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))
