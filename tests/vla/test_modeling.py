@@ -187,7 +187,7 @@ def test_a_lora_adapter_learns_and_merges():
     )
     chunk = _chunk((model, processor))
     tuned = get_peft_model(model, cfg)
-    optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), 1e-2)
+    optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), 1e-3)
     losses = []
     for _ in range(5):
         loss = tuned(**chunk, labels=torch.ones(2, 3, 3)).loss
