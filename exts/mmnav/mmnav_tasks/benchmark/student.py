@@ -17,7 +17,7 @@ from mmnav.errors import choose
 from mmnav.memory import keep_freed_memory
 from mmnav.rig import Rig, random_day
 from mmnav.scenes import ReachCfg, generate
-from mmnav.vla import SCALES, MMNavConfig, make_student
+from mmnav.vla import SCALES, MMNavConfig, MMNavForAction, make_student
 from mmnav.vla.readout import CPU_ATTENTION
 from mmnav.vla.sight import pool_features
 
@@ -94,9 +94,7 @@ class Workload:
         self._images = processor.normalize(self._rig.render(*self._pose).rgb.clone())
         goals = 5.0 * torch.randn(ROBOTS, 1, 2)
         self._prompts, self._prompt = processor(goals=goals), processor(goals=goals[:1, 0])
-        with torch.inference_mode(), _half():
-            features = self.model.encode(self._images)
-        self._features = features.clone()  # no inference tensor: gradients pass it
+        self._features = self._encoded(self.model)
         self._alone, self._many = self.model.new_memory(1), self.model.new_memory(ROBOTS)
         self._past = self._images[:1].repeat(len(self.model.config.history), 1, 1, 1, 1)
 
@@ -114,20 +112,27 @@ class Workload:
             "render": (self.render, False),
             "encode": (self.encode, False),
             "decide": (self.decide, False),
-            "learn, tower frozen": (_learning(self.model, self.windows(self.model.config)), False),
-            "learn, tower frozen, the paper's tokens": (_learning(paper, self.windows(paper.config)), False),
-            "learn, tower frozen, plain transformers": (_learning(plain, self.windows(self.model.config)), False),
+            "learn, tower frozen": (_learning(self.model, self.windows(self.model)), False),
+            "learn, tower frozen, the paper's tokens": (_learning(paper, self.windows(paper)), False),
+            "learn, tower frozen, plain transformers": (_learning(plain, self.windows(plain)), False),
             "learn, end to end": (_learning(whole, self.chunks()), False),
         }
         """What is measured, and whether on one thread."""
 
-    def windows(self, config: MMNavConfig) -> dict[str, torch.Tensor]:
+    def _encoded(self, model: MMNavForAction) -> torch.Tensor:
+        """What a student makes of the images."""
+        with torch.inference_mode(), _half():
+            features = model.encode(self._images)
+        return features.clone()  # no inference tensor: gradients pass it
+
+    def windows(self, model: MMNavForAction) -> dict[str, torch.Tensor]:
         """A batch of encoded windows of one target each."""
+        config, features = model.config, self._encoded(model)
         times = len(config.history)
         return {
             **self._prompts,
-            "current": self._features,
-            "history": pool_features(self._features, config)[:, None].repeat(1, times, 1, 1, 1),
+            "current": features,
+            "history": pool_features(features, config)[:, None].repeat(1, times, 1, 1, 1),
             "history_mask": torch.ones(ROBOTS, times, dtype=torch.bool),
             "moves": torch.zeros(ROBOTS, 1, len(config.look_back), 3),
             "command": torch.zeros(ROBOTS, 1, 3),
