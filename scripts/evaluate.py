@@ -95,7 +95,8 @@ def evaluate(policies: dict, prints: dict, task: str, physics: str, device: str,
     about = lambda word, seed: {"policy": word, "task": task, "physics": physics, "seed": seed}  # noqa: E731
     key = lambda word, seed: {**about(word, seed), **settings, "print": prints[word]}  # noqa: E731
     fixed = physics != "kinematic"  # bodies stand where they are: one env for every set of layouts
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True, soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         for group in [[seed] for seed in range(args.seeds)] if fixed else [list(range(args.seeds))]:
             wanted = [(word, seed) for seed in group for word in policies]
             found = {pair: parts.get(**key(*pair)) for pair in wanted}
@@ -114,7 +115,7 @@ def evaluate(policies: dict, prints: dict, task: str, physics: str, device: str,
                         results = run_episodes(env.unwrapped, policies[word], layouts, seed, on_step)
                         parts.put(results, **key(word, seed))
                     reached = sum(episode.succeeded for episode in results)
-                    bar.console.print(f"{name}: {reached} of {args.episodes} reached the goal")
+                    console.print(f"{name}: {reached} of {args.episodes} reached the goal")
                     yield about(word, seed), results
 
 
