@@ -7,7 +7,7 @@ import torch
 
 from mmnav.vla import MMNavConfig, load_student, make_student
 from mmnav.vla.odometry import reckon, seen_from
-from mmnav.vla.sight import pool_features
+from mmnav.vla.sight import feature_dim, pool_features
 
 pytestmark = pytest.mark.unit
 
@@ -202,10 +202,50 @@ def test_a_lora_adapter_learns_and_merges():
         torch.testing.assert_close(tuned.merge_and_unload()(**chunk).velocity, before, rtol=0.0, atol=1e-5)
 
 
-def test_frames_as_tokens_refuse_to_be_mirrored():
-    student = make_student("nano", seed=1, panorama_channels=0)
+@pytest.mark.parametrize("fields", [{"panorama_channels": 0}, {"view_count": 2}], ids=["tokens", "right side only"])
+def test_what_has_no_mirror_image_refuses_to_be_mirrored(fields):
+    student = make_student("nano", seed=1, **fields)
     with pytest.raises(ValueError, match="mirrored is given"):
         student[0](**_chunk(student, targets=1), mirrored=torch.ones(2, 1, dtype=torch.bool))
+
+
+def test_the_trail_counts_as_far_as_it_is_told():
+    """Places of the trail change the velocity, but not beyond 9 m; headings do not."""
+    student = make_student("nano", seed=1)
+    chunk, times = _chunk(student, targets=1), len(student[0].config.history)
+    elsewhere = lambda change: {**chunk, "moves": change(chunk["moves"].clone())}  # noqa: E731
+
+    def at(place: float, channel: int):
+        def change(moves):
+            moves[:, :, times:, channel] = place
+            return moves
+
+        return student[0].eval()(**elsewhere(change)).velocity
+
+    with torch.inference_mode():
+        assert torch.equal(at(9.0, 0), at(20.0, 0)) and torch.equal(at(-9.0, 1), at(-20.0, 1))
+        assert (at(8.0, 0) - at(9.0, 0)).abs().max() > 1e-6 and (at(8.0, 1) - at(9.0, 1)).abs().max() > 1e-6
+        assert torch.equal(at(0.0, 2), at(1.0, 2))
+
+
+def test_a_memory_of_places_is_right_for_longer_than_it_reaches_back():
+    """After many times as many steps as it keeps, and for robots that began at different times."""
+    model, _ = make_student("nano", seed=1, trail=[3, 5])
+    config, memory, steps = model.config, model.new_memory(2), 40
+    commands = torch.randn(2, steps, 3, generator=torch.Generator().manual_seed(0))
+    features = torch.zeros(1, config.view_count, 16, feature_dim(config))
+    late = 7
+    for step in range(steps):
+        for robot in range(2):
+            if step >= late * robot:
+                row = torch.tensor([robot])
+                moves, _ = memory.move(row)
+                memory.append(row, features, commands[row, step])
+                poses = reckon(commands[row, late * robot : step + 1], config.control_step)
+                past = [max(poses.shape[1] - 1 - ago, 0) for ago in config.look_back]
+                before = poses[:, past]
+                expected = seen_from(poses[:, -1:].expand_as(before), before)
+                torch.testing.assert_close(moves, expected, rtol=0.0, atol=1e-4)
 
 
 def test_one_batch_can_be_learned_by_heart():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmnav.camera import rays
 from mmnav.data.replay import panorama_rig
 from mmnav.depth import encode_depth
 from mmnav.rig import Panorama, Rig
@@ -79,10 +80,12 @@ def test_what_stands_still_stays_where_it_is_when_the_base_moves(config, worlds)
 
 
 def test_the_ground_is_no_obstacle(config):
-    """On an empty plain every row below the horizon reads the ground, and nothing is near."""
+    """On an empty plain, whose depth every pixel's ray tells, nothing is near."""
     ring = Ring(config)
-    plain = (ring.limit + 0.12).clamp(max=math.log(10.0))
-    plain = torch.where(plain.isfinite(), plain, math.log(10.0))[None, None]
+    rise = np.stack([ray @ camera.rotation.T for ray, camera in zip(rays(config.rig), config.rig.cameras, strict=True)])
+    height = ROBOT.center_height + config.rig.cameras[0].position[2]
+    depth = torch.from_numpy(np.minimum(height / np.maximum(-rise[..., 2], 1e-6), 10.0)).float()
+    plain = (-F.adaptive_max_pool2d(-depth, tuple(ring.limit.shape[1:]))).log()[None, None]
     code, seen = ring.obstacles(plain, torch.zeros(1, 1, 3))
     assert seen.all() and torch.equal(code[0, 0], encode_depth(6.0 - ring.hull))
     assert (ring.every_row(plain[:, 0])[:, -1] > code[:, 0]).float().mean() > 0.9
@@ -108,15 +111,14 @@ def test_the_nearest_of_a_column_counts_and_has_the_gradient(config):
     assert depth.grad.nonzero().tolist() == [[0, 0, 0, row, column]]
 
 
-def test_mirrored_views_make_a_mirrored_ring(config):
-    ring = Ring(config)
+def test_mirrored_views_and_moves_make_a_mirrored_ring(config):
+    ring, generator = Ring(config), torch.Generator().manual_seed(0)
     rows, columns = ring.limit.shape[1:]
-    depth = torch.rand(3, 1, 4, rows, columns, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
-    still = torch.zeros(3, 1, 3)
-    code, _ = ring.obstacles(depth, still)
-    torch.testing.assert_close(
-        ring.obstacles(mirror_views(depth, 2, -1), still)[0], mirror_ring(code, -1), rtol=0.0, atol=1e-4
-    )
+    depth = torch.rand(3, 2, 4, rows, columns, generator=generator) * 2.0 - 1.0
+    pose = torch.randn(3, 2, 3, generator=generator)
+    code, _ = ring.obstacles(depth, pose)
+    other, _ = ring.obstacles(mirror_views(depth, 2, -1), pose * torch.tensor([1.0, -1.0, -1.0]))
+    torch.testing.assert_close(other, mirror_ring(code, -1), rtol=0.0, atol=1e-4)
     level = ring.every_row(depth[:, 0])
     torch.testing.assert_close(
         ring.every_row(mirror_views(depth[:, 0], 1, -1)), mirror_ring(level, -1), rtol=0.0, atol=1e-4

@@ -1,4 +1,4 @@
-"""Sight: the ring that a student reads off its views is the experts' panorama, wherever and whenever it looks."""
+"""Sight: the panorama that a student estimates has every frame in it, the right way round and in a mirror."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def window(model, batch: int = 2) -> dict[str, torch.Tensor]:
     }
 
 
-def test_it_is_one_token_and_every_place_command_and_time_counts(student):
+def test_it_is_one_token_and_every_place_move_and_time_counts(student):
     given = window(student, 1)
     with torch.inference_mode():
         token, mask = student.sight(**given)

@@ -98,7 +98,7 @@ class Frames:
         return self.arrays["action"][(steps - 1).clamp(min=0)] * (steps > self.start[steps])[..., None]
 
     def moves(self, steps: torch.Tensor, ago: Sequence[int]) -> torch.Tensor:
-        """Where the base was before some steps [...], seen from there, by dead reckoning.
+        """Where the base was, seen from where it is at some steps [...], by dead reckoning.
 
         Args:
             steps: Indices of steps.

@@ -76,8 +76,8 @@ class PanoramaPretraining(Pretraining):
     """How much more the velocity of a column counts where it moves: few do."""
 
     def __init__(self, model: MMNavForAction):
-        """Takes the model's sight, and its tower if that is not frozen."""
-        tower = () if model.tower_frozen else (model.vision_tower,)
+        """Takes the model's sight, and its tower if that has not learned before."""
+        tower = () if "vision_tower" in model.pretrained else (model.vision_tower,)
         super().__init__(model, *tower, model.sight.reader, model.sight.estimate)
 
     def forward(

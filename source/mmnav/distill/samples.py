@@ -12,7 +12,6 @@ from ..data import Frames, Replay
 from ..data.replay import PanoramaReplay, Viewer, look_seeds, panorama_rig
 from ..errors import UserError
 from ..rig import LookCfg, RigCfg
-from ..robot import VIEWS
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
 from ..vla.ring import mirror_ring
@@ -72,7 +71,7 @@ class StepDraw:
 
 
 class DepthSamples:
-    """Images of disturbed poses with the depth that belongs to them: what the vision tower is pretrained on."""
+    """Images of disturbed poses with their depth: what the tower of a student without a panorama learns on."""
 
     def __init__(
         self,
@@ -122,10 +121,10 @@ class Windows:
     """
 
     def __init__(self, frames: Frames, config: MMNavConfig):
-        """Mirrors for a student with a panorama only, and views to the right and to the left or to neither side."""
+        """Takes the episodes and the student's configuration."""
         self._frames, self._look_back = frames, config.look_back
         self._ago = torch.tensor(config.history, dtype=torch.long)
-        self._mirrors = config.panorama_channels > 0 and config.view_count in (1, len(VIEWS))
+        self._mirrors = config.can_mirror
 
     def history(self, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Steps of the history's frames and whether their episodes had begun, shape [B, T]; the steps' own if not."""

@@ -38,7 +38,7 @@ class DistillCfg:
     mixing: float = 0.2
     """Chance that a step is the expert's although the student drives (0.2 in NavOL, arXiv 2605.11762)."""
     pixels: Literal["rendered", "stored"] = "rendered"
-    """What is learned from: views rendered again with other looks, or JPEGs of what the robots saw."""
+    """What the stages learn from: views rendered again with other looks, or JPEGs of what the robots saw."""
     balance: Literal["on", "off"] = "on"
     """Whether the capabilities' shares follow the gaps; equal shares if off."""
     episodes: int = 64
@@ -47,7 +47,7 @@ class DistillCfg:
     """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
     chunk: int = 8
     """Targets of each chunk of frames, where the tower is not frozen."""
-    sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=2000, batch=64, lr=2e-3, warmup=100))
+    sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
     """Pretraining of what sees, if it is from scratch: a tower learns depth, or tower and panorama what experts see."""
     reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
     """Pretraining of the language model on prompts; for language models from scratch."""

@@ -31,7 +31,7 @@ class MMNavConfig(PreTrainedConfig):
     image_size: list[int] | tuple[int, ...] = (224, 224)
     """Height and width of every view [px]."""
     field_of_view: list[float] | tuple[float, ...] = (130.0, 130.0)
-    """Field of every fisheye across its middle row and down its middle column [degrees]."""
+    """Field of every fisheye down its middle column and across its middle row [degrees]."""
     samples: int = 2
     """Rays a pixel where a simulator renders the views: 1, 2 or 4."""
     history: list[int] | tuple[int, ...] = (8, 7, 6, 5, 4, 3, 2, 1)
@@ -94,6 +94,11 @@ class MMNavConfig(PreTrainedConfig):
         (height, width), (down, across) = self.image_size, self.field_of_view
         rig = fisheye_rig(width, height, across, down, self.samples)
         return replace(rig, cameras=rig.cameras[: self.view_count])
+
+    @property
+    def can_mirror(self) -> bool:
+        """Whether left and right can be exchanged: only in a panorama, and views to both sides or to neither."""
+        return self.panorama_channels > 0 and self.view_count in (1, len(VIEWS))
 
     @property
     def reach_back(self) -> int:

@@ -48,7 +48,7 @@ class MMNavPreTrainedModel(PreTrainedModel):
         if isinstance(module, MMNavForAction):
             init.zeros_(module.action_mean)  # unlike torch's, these leave alone what was loaded
             init.ones_(module.action_std)
-        elif isinstance(module, PanoramaToken):  # nine layers without a norm: transformers' small weights would fade
+        elif isinstance(module, PanoramaToken):  # many layers without a norm: transformers' small weights would fade
             for layer in (part for part in module.modules() if isinstance(part, (nn.Conv1d, nn.Linear))):
                 init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             init.normal_(module.estimate[-1].weight, std=0.03)  # at first it is about what the ring shows
@@ -81,7 +81,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         )
         self.register_buffer("action_mean", torch.zeros(config.action_dim))
         self.register_buffer("action_std", torch.ones(config.action_dim))
-        self.tower_frozen = False
+        self._statistics_frozen = False
         self.pretrained: frozenset[str] = frozenset()
         """Which of ``vision_tower``, ``sight`` and ``language_model`` were given with weights that have learned."""
         self.post_init()
@@ -112,13 +112,13 @@ class MMNavForAction(MMNavPreTrainedModel):
         """
         for part in (self.vision_tower, self.sight.reader):
             part.requires_grad_(not frozen)
-        self.tower_frozen = statistics
+        self._statistics_frozen = statistics
         self.train(self.training)
 
     def train(self, mode: bool = True) -> MMNavForAction:
         """Sets the training mode; a frozen tower keeps to evaluation."""
         super().train(mode)
-        if self.tower_frozen:
+        if self._statistics_frozen:
             self.vision_tower.eval()
         return self
 
@@ -159,13 +159,13 @@ class MMNavForAction(MMNavPreTrainedModel):
             history_mask: Whether there was such a frame, shape [B, T].
             input_ids: Tokens of the prompts, padded on the left, shape [B, S].
             attention_mask: Whether they are no padding, shape [B, S].
-            moves: Where the base was ``config.look_back`` steps ago, seen from now: forward and leftward place [m] and
-                heading [rad], shape [B, H, 3]; where it started if it had not yet. Only a model with a panorama or a
-                trail looks at them.
+            moves: Where the base was ``config.look_back`` steps ago, seen from where it is now: forward and leftward
+                place [m] and heading [rad], shape [B, H, 3]; where it started if it had not yet. Only a model with a
+                panorama or a trail looks at them.
             command: The velocity that was commanded one step ago [m/s, m/s, rad/s], shape [B, 3]; 0 before a start.
                 Only a model with ``command_input`` looks at it.
             mirrored: Whether left and right are to be exchanged in what was seen, as they are in the prompts, the
-                moves and the command already, shape [B]; only a model with a panorama can do that.
+                moves and the command already, shape [B]; only if ``config.can_mirror``.
 
         Returns:
             Normalised velocities, shape [B, 3].
@@ -177,8 +177,8 @@ class MMNavForAction(MMNavPreTrainedModel):
             raise ValueError("moves is None; this student needs to know where it was, as mmnav.vla.odometry tells it.")
         if command is None and self.command_embedding is not None:
             raise ValueError("command is None; this student needs the velocity that it was told last, 0 at a start.")
-        if mirrored is not None and not self.config.panorama_channels:
-            raise ValueError("mirrored is given; only a student with a panorama can exchange left and right.")
+        if mirrored is not None and not self.config.can_mirror:
+            raise ValueError("mirrored is given; this student has no panorama, or views to one side alone.")
         query = self.action_query(torch.zeros(len(current), 1, dtype=torch.long, device=current.device))
         if self.command_embedding is not None:
             query = query + self.command_embedding((command - self.action_mean) / self.action_std)[:, None]
@@ -337,7 +337,7 @@ class VisualMemory:
             what[robots] = 0
 
     def move(self, robots: torch.Tensor, command: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Moves some robots as they were told since their last frames.
+        """Moves some robots as they were told since their last frames: once a frame, and then :meth:`append`.
 
         Args:
             robots: Their rows, N.
