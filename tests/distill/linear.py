@@ -58,3 +58,5 @@ if __name__ == "__main__":
     trained = fit(Path(sys.argv[1]), shared)
     if shared.is_main_process:
         torch.save({"weights": trained.state_dict(), "processes": shared.num_processes}, sys.argv[2])
+    shared.wait_for_everyone()
+    shared.end_training()

@@ -19,3 +19,5 @@ if __name__ == "__main__":
     run = Distillation(cfg, folder, make_student("nano"), ToyRobots(), accelerator=accelerator)
     run.run()
     torch.save(run._features, folder / f"features-{accelerator.process_index}.pt")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()

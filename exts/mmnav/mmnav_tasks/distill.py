@@ -253,3 +253,5 @@ def distil(
         display.say(f"Report:   {page}")
         display.say(f"Student:  {best}   ({results['best']})")
         display.say(f"Evaluate: ./isaaclab.sh -p scripts/evaluate.py --policy {best} --task all --out {out / 'table'}")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()  # a process that leaves while the others are still connected may abort
