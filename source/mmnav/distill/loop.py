@@ -201,13 +201,14 @@ class Distillation:
         self._demo_steps = len(self._frames)
         if not folder.is_dir():
             model, given = self.model, self.model.pretrained
-            model.freeze_tower("vision_tower" in given, statistics="vision_tower" in given)
+            has_learned = "vision_tower" in given
+            model.freeze_tower(has_learned, statistics=has_learned)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
             look, device = random_day(), model.device
             if model.config.panorama_channels and "sight" not in given:
                 samples = PanoramaSamples(self._frames, draw, look, self.processor, model.config, cfg.seed, device)
                 self._teach("sight", PanoramaPretraining(model), samples, cfg.sight)
-            elif "vision_tower" not in given:
+            elif not has_learned:
                 samples = DepthSamples(self._frames, draw, model.config.rig, look, self.processor, cfg.seed, device)
                 self._teach("sight", DepthPretraining(model, cfg.seed), samples, cfg.sight)
             if "language_model" not in given:

@@ -31,7 +31,7 @@ def advance(
     change = (command - velocity) * (1.0 - torch.exp(-step / ROBOT.time_constant))
     after = velocity + torch.minimum(torch.maximum(change, -limit), limit)
     way = (velocity + after) * (0.5 * step)  # in the frame of the step's middle
-    return pose + torch.cat([_turned(way[:, :2], pose[:, 2] + 0.5 * way[:, 2]), way[:, 2:]], -1), after
+    return pose + torch.cat([turned(way[:, :2], pose[:, 2] + 0.5 * way[:, 2]), way[:, 2:]], -1), after
 
 
 def reckon(commands: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
@@ -55,10 +55,10 @@ def reckon(commands: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
 def seen_from(here: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
     """Poses [..., 3] (place [m] and heading [rad]) in the frames of other poses, ``here``, of equal shape."""
     gone = pose - here
-    return torch.cat([_turned(gone[..., :2], -here[..., 2]), gone[..., 2:]], -1)
+    return torch.cat([turned(gone[..., :2], -here[..., 2]), gone[..., 2:]], -1)
 
 
-def _turned(vector: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+def turned(vector: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Vectors [..., 2], turned by angles [rad]."""
     cos, sin, (x, y) = angle.cos(), angle.sin(), vector.unbind(-1)
     return torch.stack([cos * x - sin * y, sin * x + cos * y], -1)

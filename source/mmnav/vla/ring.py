@@ -11,6 +11,7 @@ from torch import nn
 from ..depth import encode_depth
 from ..robot import ROBOT, VIEWS
 from .configuration_mmnav import MMNavConfig
+from .odometry import turned
 
 CELL = (4, 8)
 """Rows and columns of parts of a cell of features, each of whose nearest depths is read."""
@@ -20,8 +21,6 @@ _FARTHEST = 6.0
 _NOWHERE = 2.0 * _FARTHEST
 _ABOVE_GROUND = 0.12
 """How much nearer than the ground, in logarithms, a depth must be to be an obstacle's."""
-
-
 _HIGHEST = math.radians(14.0)
 """Elevation above which nothing is in the way, as in the experts' panorama."""
 
@@ -78,10 +77,8 @@ class Ring(nn.Module):
         depth, row = torch.where(stands, log_depth, self.nothing).min(-2, keepdim=True)
         ray = self.ray.expand(*log_depth.shape, 2).gather(-3, row[..., None].expand(*row.shape, 2))
         place = self.place + depth.exp()[..., None] * ray  # [B, T, V, 1, columns, 2]
-        ahead, left = place.unbind(-1)
         there, heading = pose[..., None, None, None, :2], pose[..., None, None, None, 2]
-        cos, sin = heading.cos(), heading.sin()
-        place = there + torch.stack([cos * ahead - sin * left, sin * ahead + cos * left], -1)
+        place = there + turned(place, heading)
         ring = self._put(place)[..., 0, :]
         return self._code(ring), (ring < _NOWHERE).to(ring.dtype)
 
