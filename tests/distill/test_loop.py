@@ -106,6 +106,30 @@ def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_
     assert all(torch.equal(a[name], b[name]) for name in b)
 
 
+@pytest.mark.parametrize(
+    ("given", "taught"),
+    [
+        ({"vision_tower"}, {"sight", "reading"}),
+        ({"vision_tower", "sight"}, {"reading"}),
+        ({"vision_tower", "sight", "language_model"}, set()),
+    ],
+    ids=["tower", "tower and sight", "everything"],
+)
+def test_what_was_given_is_not_taught_again(tmp_path, given, taught):
+    model, processor = make_student("nano", seed=1)
+    model.pretrained = frozenset(given)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    Distillation(replace(CFG, iterations=0), tmp_path, (model, processor), ToyRobots()).run()
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {*taught, "stage 1"}
+    after = _weights(tmp_path, "pretrained")
+    changed = {name for name in after if not torch.equal(after[name], before[name])} - {"action_mean", "action_std"}
+    learns = (("sight.reader.", "sight.estimate.") if "sight" in taught else ()) + (
+        ("language_model.", "action_query.") if "reading" in taught else ()
+    )
+    assert {name for name in after if name.startswith(learns) and "norm" not in name and "bias" not in name} <= changed
+    assert all(name.startswith(learns) for name in changed)
+
+
 def test_a_finished_run_does_nothing_but_may_be_given_more_iterations(tmp_path, whole):
     first = _run(tmp_path, ToyRobots())
     silent = ToyRobots()

@@ -73,6 +73,41 @@ def test_a_chunk_that_begins_an_episode_has_no_history(student):
     torch.testing.assert_close(together, _online(student, chunk, 5), rtol=0.0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"history": []}, {"trail": []}, {"view_count": 1}, {"history": [], "trail": [], "command_input": False}],
+    ids=["no history", "no trail", "front only", "nothing but now"],
+)
+def test_a_student_that_is_told_less_acts_in_chunks_as_online(fields):
+    model, processor = make_student("nano", seed=1, **fields)
+    student = model.eval(), processor
+    chunk = _chunk(student)
+    with torch.inference_mode():
+        together = model(**chunk).velocity
+    torch.testing.assert_close(together, _online(student, chunk, 3), rtol=0.0, atol=1e-6)
+
+
+def test_robots_that_act_alone_or_begin_again_do_not_disturb_others(student):
+    """Of three robots, the first acts at every other step alone, and the second begins again before the fifth step."""
+    model, _ = student
+    chunk = _chunk(student, batch=3, length=8, targets=1)
+    prompt = {name: chunk[name][:, 0] for name in ("input_ids", "attention_mask")}
+
+    def act(memory, robots: list[int], step: int, rows: list[int]) -> torch.Tensor:
+        said = {name: value[robots] for name, value in prompt.items()}
+        return model.act(chunk["pixel_values"][robots, step], **said, memory=memory, robots=torch.tensor(rows))
+
+    together, alone = model.new_memory(3), [model.new_memory(1) for _ in range(3)]
+    for step in range(8):
+        if step == 4:
+            together.reset(torch.tensor([1]))
+            alone[1] = model.new_memory(1)
+        robots = [2, 1] if step % 2 else [1, 0, 2]
+        velocity = act(together, robots, step, robots)
+        expected = torch.cat([act(alone[robot], [robot], step, [0]) for robot in robots])
+        torch.testing.assert_close(velocity, expected, rtol=0.0, atol=1e-5)
+
+
 def test_frames_of_another_episode_are_not_seen(student):
     chunk = _chunk(student, batch=1, targets=1)
     mask = torch.ones(1, 12, dtype=torch.bool)
