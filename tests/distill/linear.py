@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from shards import cpu_accelerator
 from torch import nn
 from transformers.utils import ModelOutput
 
@@ -48,13 +49,12 @@ class Numbered:
 def fit(folder: Path, accelerator: Accelerator | None = None, samples: Numbered | None = None, **changes) -> Linear:
     """Trains from the start, or from what ``folder`` holds."""
     model = Linear()
-    trainer = Trainer(model, samples or Numbered(), replace(CFG, **changes), folder, accelerator)
-    trainer.fit()
-    return trainer.accelerator.unwrap_model(trainer.model)
+    Trainer(model, samples or Numbered(), replace(CFG, **changes), folder, accelerator).fit()
+    return model
 
 
 if __name__ == "__main__":
-    shared = Accelerator(cpu=True)
+    shared = cpu_accelerator()
     trained = fit(Path(sys.argv[1]), shared)
     if shared.is_main_process:
         torch.save({"weights": trained.state_dict(), "processes": shared.num_processes}, sys.argv[2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import DistributedType
 from linear import CFG, Linear, Numbered, fit
+from processes import python_environment
+from shards import pretended, sharding_environment
 from torch import nn
 
 from mmnav.distill.trainer import Trainer, TrainerCfg, make_optimizers
@@ -69,19 +70,31 @@ def test_eight_micro_batches_equal_one_large_batch(tmp_path):
     _same(fit(tmp_path / "1x8", accumulate=8), fit(tmp_path / "8x1"))
 
 
+def _spread(folder: Path, **env: str) -> dict[str, torch.Tensor]:
+    """Weights that two processes learn."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29531"]
+    words += [Path(__file__).with_name("linear.py"), folder, folder / "weights.pt"]
+    done = subprocess.run(words, env=python_environment(**env), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = torch.load(folder / "weights.pt", weights_only=True)
+    assert made["processes"] == 2
+    return made["weights"]
+
+
 @pytest.mark.integration
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
-    out = tmp_path / "two.pt"
-    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29531"]
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    env["PYTHONPATH"] = os.pathsep.join(["source", env.get("PYTHONPATH", "")])
-    script = Path(__file__).with_name("linear.py")
-    done = subprocess.run([*words, script, tmp_path / "two", out], env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    made = torch.load(out, weights_only=True)
-    assert made["processes"] == 2
-    _same(fit(tmp_path / "one"), made["weights"])
+    _same(fit(tmp_path / "one"), _spread(tmp_path / "two", ACCELERATE_USE_CPU="true"))
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_two_processes_that_cut_up_the_weights_equal_one_and_go_on_where_they_stopped(tmp_path):
+    """The second time they begin with the state of step 10 of 12; the whole model has the weights in the end."""
+    whole = fit(tmp_path / "one")
+    for _ in range(2):
+        _same(whole, _spread(tmp_path / "two", **sharding_environment()))
+        assert list((tmp_path / "two" / "state" / "pytorch_model_fsdp_0").glob("*.distcp"))
 
 
 @pytest.mark.unit
@@ -121,13 +134,9 @@ def test_muon_moves_a_kernel_as_it_moves_the_matrix_of_its_outputs():
 
 @pytest.mark.unit
 def test_muon_is_refused_where_matrices_are_cut_up(tmp_path):
-    accelerator = Accelerator(cpu=True)
-    accelerator.state.distributed_type, before = DistributedType.FSDP, accelerator.state.distributed_type
-    try:
+    with pretended(DistributedType.FSDP, fsdp_version=2) as accelerator:
         with pytest.raises(UserError, match="muon needs whole matrices"):
             fit(tmp_path, accelerator, optimizer="muon")
-    finally:
-        accelerator.state.distributed_type = before
 
 
 @pytest.mark.unit

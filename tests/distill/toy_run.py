@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from shards import cpu_accelerator
 from toy_robots import CFG, ToyRobots
 
 from mmnav.distill.loop import Distillation
 from mmnav.vla import make_student
 
 if __name__ == "__main__":
-    cfg = replace(CFG, **{stage: replace(CFG.sight, optimizer="muon") for stage in ("sight", "online")})
-    folder, accelerator = Path(sys.argv[1]), Accelerator(cpu=True)
+    cfg = replace(CFG, **{stage: replace(CFG.sight, optimizer=sys.argv[2]) for stage in ("sight", "online")})
+    folder, accelerator = Path(sys.argv[1]), cpu_accelerator()
     run = Distillation(cfg, folder, make_student("nano"), ToyRobots(), accelerator=accelerator)
     run.run()
     torch.save(run._features, folder / f"features-{accelerator.process_index}.pt")

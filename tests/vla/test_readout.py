@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from transformers import AutoConfig, AutoModel
 
 from mmnav.vla.readout import CPU_ATTENTION, last_token_only
@@ -56,6 +57,16 @@ def test_a_narrowed_last_layer_changes_neither_state_nor_gradient(kind, attentio
 def test_models_of_another_shape_run_in_full():
     model = _model("gpt2", "sdpa")
     torch.testing.assert_close(_last(model, True)[0], _last(model, False)[0])
+
+
+def test_models_whose_last_layer_is_computed_again_for_its_gradients_run_in_full():
+    model = _model("qwen2", "sdpa")
+    expected = _last(model, False)
+    model.layers[-1] = checkpoint_wrapper(model.layers[-1])  # as FSDP does it, not transformers
+    state, gradients = _last(model, True)
+    torch.testing.assert_close(state, expected[0], rtol=0, atol=0)
+    for mine, theirs in zip(gradients, expected[1], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
 def test_afterwards_the_model_is_whole_again():

@@ -33,7 +33,8 @@ from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, Prompt
 from .results import describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
-from .trainer import SHARDING, Samples, Trainer, TrainerCfg
+from .sharding import cuts_up
+from .trainer import Samples, Trainer, TrainerCfg
 
 _ENCODED_AT_A_TIME = 64
 _FIRST_ITERATION = 500
@@ -106,9 +107,7 @@ class Distillation:
         self.model, self.processor = student
         origin = {"pretrained": sorted(self.model.pretrained), **(origin or {})}
         self._accelerator = accelerator or Accelerator()
-        if self._accelerator.distributed_type in SHARDING:
-            what = f"{self._accelerator.distributed_type} cuts up the weights"
-            raise UserError(f"{what}, and every process drives with the whole student; use config/accelerate/ddp.yaml.")
+        cuts_up(self._accelerator)  # complains if that cannot be
         self._display = display or Display(quiet=True)
         self.families = list(simulator.families)
         self._path = self.folder / "results.json"
@@ -204,7 +203,7 @@ class Distillation:
             has_learned = "vision_tower" in given
             model.freeze_tower(has_learned, statistics=has_learned)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
-            look, device = random_day(), model.device
+            look, device = random_day(), self._accelerator.device
             if model.config.panorama_channels and "sight" not in given:
                 samples = PanoramaSamples(self._frames, draw, look, self.processor, model.config, cfg.seed, device)
                 self._teach("sight", PanoramaPretraining(model), samples, cfg.sight)
@@ -320,7 +319,7 @@ class Distillation:
         """What shows as many steps at a time."""
         if self.cfg.pixels == "stored":
             return StoredPixels(self.model.config.view_count)
-        return Replay(self.model.config.rig, random_day(), batch, self.model.device)
+        return Replay(self.model.config.rig, random_day(), batch, self._accelerator.device)
 
     def _encode(self) -> None:
         """Renders and encodes the frames that are new, once."""

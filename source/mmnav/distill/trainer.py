@@ -13,16 +13,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import UserError, check_fields
 from ..files import find_folder, fresh_folder, replace_folder, writing
-
-SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
-"""What cuts up the weights."""
+from .sharding import copy_to_cut, cuts_up, put_together
 
 _LARGE = 32
 """Rows and columns, at least, of matrices that Muon takes: it moves all directions of a matrix by the same amount."""
@@ -95,7 +93,7 @@ class Trainer:
         """Prepares everything; goes on from the state in ``folder``, if there is one.
 
         Args:
-            model: What learns.
+            model: What learns. Where weights are cut up, it is a copy that learns, and ``fit`` gives them back to it.
             samples: What from.
             cfg: How.
             folder: For the state and TensorBoard's files.
@@ -112,10 +110,13 @@ class Trainer:
                 f"batch {cfg.batch} cannot be divided among {world} processes x {cfg.accumulate} micro-batches; "
                 f"use a multiple of {world * cfg.accumulate}."
             )
-        if cfg.optimizer == "muon" and self.accelerator.distributed_type in SHARDING:
-            raise UserError(f"optimizer muon needs whole matrices, which {self.accelerator.distributed_type} cuts up.")
+        self._whole = model if cuts_up(self.accelerator) else None
+        if self._whole is not None and cfg.optimizer == "muon":
+            raise UserError("optimizer muon needs whole matrices, which FSDP cuts up; use adamw.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.accelerator.distributed_type not in SHARDING:
+        if self._whole is not None:
+            model = copy_to_cut(model, self.accelerator)
+        else:
             model.to(self.accelerator.device)  # before Muon takes its views
         self.model, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, cfg))
         self.step = 0
@@ -155,6 +156,8 @@ class Trainer:
                 self.save()
         if writer is not None:
             writer.close()
+        if self._whole is not None:
+            put_together(self.model, self._whole, accelerator.device)
         return sum(losses) / len(losses) if losses else math.nan
 
     def save(self) -> None:

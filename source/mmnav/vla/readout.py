@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
@@ -24,7 +25,8 @@ def last_token_only(language_model: nn.Module) -> Iterator[None]:
     """
     last = language_model.layers[-1] if hasattr(language_model, "layers") else None
     attention, mlp = getattr(last, "self_attn", None), getattr(last, "mlp", None)
-    if not hasattr(attention, "o_proj") or mlp is None or language_model.is_gradient_checkpointing:
+    computed_again = language_model.is_gradient_checkpointing or isinstance(last, CheckpointWrapper)
+    if not hasattr(attention, "o_proj") or mlp is None or computed_again:
         yield
         return
     # the residual additions broadcast the last token's result over the others

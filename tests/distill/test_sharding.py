@@ -1,0 +1,49 @@
+"""What cuts up weights gives them back whole, or is refused before anything begins."""
+
+from __future__ import annotations
+
+import pytest
+from accelerate import Accelerator, DistributedType
+from shards import pretended
+from torch import nn
+
+from mmnav.distill.sharding import copy_to_cut, cuts_up
+from mmnav.errors import UserError
+from mmnav.vla import make_student
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("kind", "plugin", "why"),
+    [
+        (DistributedType.DEEPSPEED, {}, "DeepSpeed keeps its shards"),
+        (DistributedType.FSDP, {"fsdp_version": 1}, "fsdp_version is 1; it must be 2"),
+        (DistributedType.FSDP, {"fsdp_version": 2, "cpu_ram_efficient_loading": True}, "it must be false"),
+    ],
+)
+def test_what_leaves_no_whole_student_is_refused(kind, plugin, why):
+    with pretended(kind, **plugin) as accelerator, pytest.raises(UserError, match=why):
+        cuts_up(accelerator)
+
+
+def test_weights_are_cut_up_by_fsdp_alone():
+    assert not cuts_up(Accelerator(cpu=True))
+    with pretended(DistributedType.FSDP, fsdp_version=2) as accelerator:
+        assert cuts_up(accelerator)
+
+
+@pytest.mark.parametrize(
+    ("scale", "layers"),
+    [
+        ("nano", ["Qwen2DecoderLayer"]),
+        ("nano-siglip", ["Qwen2DecoderLayer", "SiglipEncoderLayer", "SiglipVisionEmbeddings"]),
+    ],
+)
+def test_every_model_is_cut_where_transformers_would_cut_it(scale, layers):
+    """Whatever was cut before it, and in whatever lesson it is; a ResNet, with its batch norms, is left whole."""
+    with pretended(DistributedType.FSDP, fsdp_version=2) as accelerator:
+        copy_to_cut(nn.Linear(2, 2), accelerator)
+        assert accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == []
+        copy_to_cut(nn.ModuleList([make_student(scale)[0]]), accelerator)
+        assert accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == layers
