@@ -17,9 +17,9 @@ pytestmark = pytest.mark.unit
 @pytest.mark.parametrize(
     ("kind", "plugin", "why"),
     [
-        (DistributedType.DEEPSPEED, {}, "DeepSpeed keeps its shards"),
+        (DistributedType.DEEPSPEED, {"zero3_init_flag": True}, "zero3_init_flag is true; it must be false"),
         (DistributedType.FSDP, {"fsdp_version": 1}, "fsdp_version is 1; it must be 2"),
-        (DistributedType.FSDP, {"fsdp_version": 2, "cpu_ram_efficient_loading": True}, "it must be false"),
+        (DistributedType.FSDP, {"cpu_ram_efficient_loading": True}, "ram_efficient_loading is true; it must be false"),
     ],
 )
 def test_what_leaves_no_whole_student_is_refused(kind, plugin, why):
@@ -27,10 +27,11 @@ def test_what_leaves_no_whole_student_is_refused(kind, plugin, why):
         cuts_up(accelerator)
 
 
-def test_weights_are_cut_up_by_fsdp_alone():
+def test_weights_are_cut_up_by_fsdp_and_deepspeed_alone():
     assert not cuts_up(Accelerator(cpu=True))
-    with pretended(DistributedType.FSDP, fsdp_version=2) as accelerator:
-        assert cuts_up(accelerator)
+    for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        with pretended(kind) as accelerator:
+            assert cuts_up(accelerator)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,8 @@ def test_weights_are_cut_up_by_fsdp_alone():
 )
 def test_every_model_is_cut_where_transformers_would_cut_it(scale, layers):
     """Whatever was cut before it, and in whatever lesson it is; a ResNet, with its batch norms, is left whole."""
-    with pretended(DistributedType.FSDP, fsdp_version=2) as accelerator:
-        copy_to_cut(nn.Linear(2, 2), accelerator)
+    with pretended(DistributedType.FSDP) as accelerator:
+        copy_to_cut(nn.Linear(2, 2), accelerator, 4, 1.0)
         assert accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == []
-        copy_to_cut(nn.ModuleList([make_student(scale)[0]]), accelerator)
+        copy_to_cut(nn.ModuleList([make_student(scale)[0]]), accelerator, 4, 1.0)
         assert accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == layers

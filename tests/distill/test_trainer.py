@@ -13,7 +13,7 @@ import torch
 from accelerate import DistributedType
 from linear import CFG, Linear, Numbered, fit
 from processes import python_environment
-from shards import pretended, sharding_environment
+from shards import SHARDING, pretended, sharding_environment
 from torch import nn
 
 from mmnav.distill.trainer import Trainer, TrainerCfg, make_optimizers
@@ -89,12 +89,14 @@ def test_two_processes_equal_one(tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_two_processes_that_cut_up_the_weights_equal_one_and_go_on_where_they_stopped(tmp_path):
+@pytest.mark.parametrize("config", SHARDING)
+def test_two_processes_that_cut_up_the_weights_equal_one_and_go_on_where_they_stopped(tmp_path, config):
     """The second time they begin with the state of step 10 of 12; the whole model has the weights in the end."""
     whole = fit(tmp_path / "one")
     for _ in range(2):
-        _same(whole, _spread(tmp_path / "two", **sharding_environment()))
-        assert list((tmp_path / "two" / "state" / "pytorch_model_fsdp_0").glob("*.distcp"))
+        _same(whole, _spread(tmp_path / "two", **sharding_environment(config)))
+        parts = {"fsdp": "pytorch_model_fsdp_0/*.distcp", "zero3": "pytorch_model/zero_pp_rank_*_optim_states.pt"}
+        assert len(list((tmp_path / "two" / "state").glob(parts[config]))) == 2
 
 
 @pytest.mark.unit
@@ -133,10 +135,17 @@ def test_muon_moves_a_kernel_as_it_moves_the_matrix_of_its_outputs():
 
 
 @pytest.mark.unit
-def test_muon_is_refused_where_matrices_are_cut_up(tmp_path):
-    with pretended(DistributedType.FSDP, fsdp_version=2) as accelerator:
-        with pytest.raises(UserError, match="muon needs whole matrices"):
-            fit(tmp_path, accelerator, optimizer="muon")
+@pytest.mark.parametrize(
+    ("kind", "setting", "why"),
+    [
+        (DistributedType.FSDP, {"optimizer": "muon"}, "muon needs whole matrices, which FSDP cuts up"),
+        (DistributedType.DEEPSPEED, {"optimizer": "muon"}, "muon needs whole matrices, which DEEPSPEED cuts up"),
+        (DistributedType.DEEPSPEED, {"accumulate": 2}, "accumulate is 2; it must be 1"),
+    ],
+)
+def test_what_does_not_go_with_cut_up_weights_is_refused(tmp_path, kind, setting, why):
+    with pretended(kind) as accelerator, pytest.raises(UserError, match=why):
+        fit(tmp_path, accelerator, **setting)
 
 
 @pytest.mark.unit

@@ -15,8 +15,8 @@ from mmnav.vla import make_student
 
 if __name__ == "__main__":
     cfg = replace(CFG, **{stage: replace(CFG.sight, optimizer=sys.argv[2]) for stage in ("sight", "online")})
-    folder, accelerator = Path(sys.argv[1]), cpu_accelerator()
-    run = Distillation(cfg, folder, make_student("nano"), ToyRobots(), accelerator=accelerator)
+    folder, student, accelerator = Path(sys.argv[1]), make_student("nano"), cpu_accelerator()
+    run = Distillation(cfg, folder, student, ToyRobots(), accelerator=accelerator)
     run.run()
     torch.save(run._features, folder / f"features-{accelerator.process_index}.pt")
     accelerator.wait_for_everyone()

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
@@ -111,11 +111,14 @@ class Trainer:
                 f"use a multiple of {world * cfg.accumulate}."
             )
         self._whole = model if cuts_up(self.accelerator) else None
+        kind = self.accelerator.distributed_type.value
         if self._whole is not None and cfg.optimizer == "muon":
-            raise UserError("optimizer muon needs whole matrices, which FSDP cuts up; use adamw.")
+            raise UserError(f"optimizer muon needs whole matrices, which {kind} cuts up; use adamw.")
+        if kind == DistributedType.DEEPSPEED.value and cfg.accumulate > 1:
+            raise UserError(f"accumulate is {cfg.accumulate}; it must be 1 with DeepSpeed. FSDP accumulates.")
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._whole is not None:
-            model = copy_to_cut(model, self.accelerator)
+            model = copy_to_cut(model, self.accelerator, cfg.batch // world, cfg.max_grad_norm)
         else:
             model.to(self.accelerator.device)  # before Muon takes its views
         self.model, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, cfg))
@@ -157,7 +160,7 @@ class Trainer:
         if writer is not None:
             writer.close()
         if self._whole is not None:
-            put_together(self.model, self._whole, accelerator.device)
+            put_together(self.model, self._whole, accelerator)
         return sum(losses) / len(losses) if losses else math.nan
 
     def save(self) -> None:

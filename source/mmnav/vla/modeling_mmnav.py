@@ -40,7 +40,6 @@ class MMNavPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
-    _no_split_modules = ["SiglipEncoderLayer", "ResNetStage", "Qwen2DecoderLayer", "LlamaDecoderLayer"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
