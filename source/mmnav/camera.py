@@ -299,6 +299,13 @@ def fisheye_rig(
     return RigCfg(cameras=tuple(cameras), width=width, height=height, samples=samples)
 
 
+PANORAMA_RANGE = 6.0
+"""How far the experts see [m]."""
+
+PANORAMA_TOP = math.radians(14.0)
+"""How far above the horizon they see [rad]: what is higher is not in a robot's way."""
+
+
 def depth_rig(width: int = 64, height: int = 4) -> RigCfg:
     """The privileged experts' rig: a panorama in four views F, R, B, L from one point 0.40 m above the ground.
 
@@ -306,11 +313,13 @@ def depth_rig(width: int = 64, height: int = 4) -> RigCfg:
     turn; and from 38 degrees below to 14 above it in the middle, for low obstacles and the robot's own height band.
     The ground is left out: it is the same everywhere, and the nearest pixel of a column is then that of an obstacle.
     """
-    across, below, above = math.radians(90.0), math.radians(38.0), math.radians(14.0)
-    fy = height / (below + above)
-    lens = LensCfg(fx=width / across, fy=fy, cx=width / 2.0, cy=above * fy)
+    across, below = math.radians(90.0), math.radians(38.0)
+    fy = height / (below + PANORAMA_TOP)
+    lens = LensCfg(fx=width / across, fy=fy, cx=width / 2.0, cy=PANORAMA_TOP * fy)
     cameras = tuple(CameraCfg(lens, (0.0, 0.0, 0.15), yaw) for yaw in _CLOCKWISE)
-    return RigCfg(cameras=cameras, width=width, height=height, max_range=6.0, ground=False, conservative=True)
+    return RigCfg(
+        cameras=cameras, width=width, height=height, max_range=PANORAMA_RANGE, ground=False, conservative=True
+    )
 
 
 _CLOCKWISE = (0.0, -math.pi / 2.0, math.pi, math.pi / 2.0)

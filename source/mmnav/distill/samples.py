@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..rig import LookCfg, RigCfg
 from ..scenes.draws import numbered_draws
 from ..vla import MMNavConfig, MMNavProcessor
-from ..vla.ring import mirror_ring
+from ..vla.ring import mirror_panorama
 from ..vla.sight import pool_features
 
 _POOLED_AT_A_TIME = 4096
@@ -189,14 +189,12 @@ class PanoramaSamples:
         looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
         images = self._replay.render(self._frames, torch.cat([now[:, None], past], 1).flatten(), looks)
         panorama = self._panorama.look(self._frames, now).cpu()
-        other = mirror_ring(panorama, 1)
-        other[..., -1] *= -1.0  # leftward
         return {
             "pixel_values": self._processor.normalize(images.rgb.unflatten(0, (count, self._length))),
             "depth": images.depth.unflatten(0, (count, self._length)).clone(),
             "history_mask": there,
             **self._windows.told(now, mirrored),
-            "panorama": torch.where(mirrored[:, None, None], other, panorama),
+            "panorama": torch.where(mirrored[:, None, None], mirror_panorama(panorama), panorama),
         }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..camera import PANORAMA_RANGE, PANORAMA_TOP
 from ..depth import encode_depth
 from ..robot import ROBOT, VIEWS
 from .configuration_mmnav import MMNavConfig
@@ -16,13 +17,9 @@ from .odometry import turned
 CELL = (4, 8)
 """Rows and columns of parts of a cell of features, each of whose nearest depths is read."""
 
-_FARTHEST = 6.0
-"""What is farther away [m] is told as if it were here; the experts see no farther."""
-_NOWHERE = 2.0 * _FARTHEST
+_NOWHERE = 2.0 * PANORAMA_RANGE
 _ABOVE_GROUND = 0.12
 """How much nearer than the ground, in logarithms, a depth must be to be an obstacle's."""
-_HIGHEST = math.radians(14.0)
-"""Elevation above which nothing is in the way, as in the experts' panorama."""
 
 
 class Ring(nn.Module):
@@ -51,7 +48,7 @@ class Ring(nn.Module):
         keep = lambda name, value: self.register_buffer(name, torch.from_numpy(value).float())  # noqa: E731
         keep("place", np.array([camera.position[:2] for camera in rig.cameras])[:, None, None])  # [V, 1, 1, 2]
         keep("ray", look(down)[..., :2])  # [V, rows, columns, 2]
-        keep("limit", np.where(lower < math.sin(_HIGHEST), ground, -np.inf))
+        keep("limit", np.where(lower < math.sin(PANORAMA_TOP), ground, -np.inf))
         level = np.abs(np.arange(rows) - 0.5 * (rows - 1))[:, None]
         keep("nothing", np.log(_NOWHERE) + 1e-3 * level)  # [rows, 1]: it is far away, on the horizon
         keep("bearing", bearing)  # [2, L]
@@ -92,13 +89,13 @@ class Ring(nn.Module):
             first = (self.length * 1.125 - 0.5 - turn).int() % self.length
             second = torch.where(first == self.length - 1, 0, first + 1)
             column = torch.cat([first, second], -1).long().transpose(-3, -2).flatten(-2)
-        distance = place.norm(dim=-1).clamp(max=_FARTHEST)
+        distance = place.norm(dim=-1).clamp(max=PANORAMA_RANGE)
         value = torch.cat([distance, distance], -1).transpose(-3, -2).flatten(-2)
         ring = value.new_full((*value.shape[:-1], self.length), _NOWHERE)
         return ring.scatter_reduce(-1, column, value, "amin")
 
     def _code(self, ring: torch.Tensor) -> torch.Tensor:
-        return encode_depth((ring.clamp(max=_FARTHEST) - self.hull).clamp(min=0.0))
+        return encode_depth((ring.clamp(max=PANORAMA_RANGE) - self.hull).clamp(min=0.0))
 
 
 def ring_length(config: MMNavConfig) -> int:
@@ -109,6 +106,12 @@ def ring_length(config: MMNavConfig) -> int:
 def mirror_ring(ring: torch.Tensor, dim: int) -> torch.Tensor:
     """A ring of columns, along a dimension, with left and right exchanged: its first quarter is what is in front."""
     return ring.flip(dim).roll(ring.shape[dim] // 4, dim)
+
+
+def mirror_panorama(panorama: torch.Tensor) -> torch.Tensor:
+    """Panoramas [..., L, C], whose last channel is a velocity to the left, with left and right exchanged."""
+    other = mirror_ring(panorama, panorama.dim() - 2)
+    return torch.cat([other[..., :-1], -other[..., -1:]], -1)
 
 
 def mirror_views(views: torch.Tensor, view_dim: int, column_dim: int) -> torch.Tensor:
