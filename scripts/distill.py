@@ -22,8 +22,9 @@ ROOT = Path(_checkout.__file__).resolve().parents[1]
 
 def main() -> None:
     """Checks the words, makes the student and the robots, runs, writes the report."""
-    from mmnav.distill.results import read_run
+    from mmnav.distill.results import precision_of, read_run
     from mmnav.distill.settings import parse_words, save_settings
+    from mmnav.precision import native_precision
     from mmnav.vla import make_student
     from mmnav_tasks import launch
 
@@ -33,7 +34,7 @@ def main() -> None:
         device = launch.device_name(f"cuda:{os.environ['LOCAL_RANK']}")
     out = words.out or Path("logs") / "distill" / f"{words.scale}_seed{words.run.seed}"
     launch.writable_folder("--out", out, free_bytes=2 * 10**9)
-    read_run(words.run, out)  # complains before anything slow starts
+    before = read_run(words.run, out)  # complains before anything slow starts
     try:
         changes = {name: json.loads(value) for name, value in words.student.items()}
     except json.JSONDecodeError as error:
@@ -41,17 +42,18 @@ def main() -> None:
 
     from mmnav_tasks.distill import distil, load_experts, origin_of
 
+    precision = words.precision or precision_of(before) or native_precision(device)
     folder = words.experts if words.experts.is_absolute() else ROOT / words.experts
-    experts, origin = load_experts(folder, device), origin_of(folder, words.precision)
+    experts, origin = load_experts(folder, device), origin_of(folder, precision)
     try:
         student = make_student(words.scale, words.vision, words.language, seed=words.run.seed, **changes)
     except (TypeError, ValueError) as error:
         raise UserError(f"--student {words.student}: {error}") from error
     read_run(words.run, out, student[0].config, origin)
     if int(os.getenv("RANK", "0")) == 0:
-        told = {name: getattr(words, name) for name in ("scale", "vision", "language", "precision", "student")}
-        save_settings(out / "settings.yaml", words.run, **told)
-    distil(words.run, out, student, experts, origin, device, words.precision, words.report_episodes)
+        told = {name: getattr(words, name) for name in ("scale", "vision", "language", "student")}
+        save_settings(out / "settings.yaml", words.run, **told, precision=precision)
+    distil(words.run, out, student, experts, origin, device, precision, words.report_episodes)
 
 
 if __name__ == "__main__":

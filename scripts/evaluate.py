@@ -27,7 +27,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="evaluation seeds, counted from 0")
     parser.add_argument("--physics", default="kinematic", help="kinematic, ovphysx or isaacsim_physx")
     parser.add_argument("--device", help="cpu or cuda:N; the first GPU, or else the CPU, if not given")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="of students' arithmetic")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="of students' arithmetic; if not given, bf16 where the hardware has it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for summary.json and episodes.jsonl")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     return parser.parse_args()
@@ -37,12 +39,14 @@ def main() -> None:
     """Checks the words, runs the episodes, prints the table, writes the files."""
     args = parse()
     import mmnav_tasks
+    from mmnav.precision import native_precision
     from mmnav_tasks import launch
 
     tasks = mmnav_tasks.TASKS if args.task == "all" else (launch.task_name(args.task),)
     launch.positive("--episodes", args.episodes)
     launch.positive("--seeds", args.seeds)
     device = launch.device_name(args.device)
+    args.precision = args.precision or native_precision(device)
     physics = launch.physics_name(args.physics)
     if (args.out / "summary.json").exists() and not args.overwrite:
         raise UserError(f"--out {args.out} holds results already; say --overwrite or name another folder.")

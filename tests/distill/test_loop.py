@@ -18,6 +18,7 @@ from toy_robots import CFG, ToyRobots
 
 from mmnav.distill.balance import shares
 from mmnav.distill.loop import Distillation
+from mmnav.distill.results import precision_of, read_run
 from mmnav.distill.samples import DepthSamples, PanoramaSamples, PromptSamples
 from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
@@ -278,8 +279,9 @@ def test_shards_that_leave_no_whole_student_are_refused(tmp_path):
         Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
 
 
-def test_other_experts_are_refused(tmp_path):
-    made = {"experts": {"reach": "1"}}
+def test_other_experts_are_refused_and_a_run_keeps_its_precision(tmp_path):
+    made = {"experts": {"reach": "1"}, "precision": "bf16"}
     Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), origin=made).run()
     with pytest.raises(UserError, match="is a run with another experts"):
         Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), origin={"experts": {"reach": "2"}})
+    assert precision_of(read_run(CFG, tmp_path)) == "bf16"

@@ -46,6 +46,11 @@ def read_run(
     return results
 
 
+def precision_of(results: dict | None) -> str | None:
+    """The precision of a run that is to go on, whatever machine it came from; None if there is no run."""
+    return results["origin"].get("precision") if results else None
+
+
 def describe_student(config: MMNavConfig) -> dict:
     """What makes a student this student and no other, as plain data."""
     names = [name for name in MMNavConfig.__annotations__ if not name.endswith("_config")]

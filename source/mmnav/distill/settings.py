@@ -86,8 +86,9 @@ class Words:
     """Fields of the model's configuration to change, as JSON: --student history [4,2] view_count 1."""
     device: str | None = None
     """cpu or cuda:N; the first GPU, or else the CPU, if not given."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """Of the student's arithmetic; weights are kept in fp32."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Of the student's arithmetic; weights are kept in fp32. If not given, the run's own, or the machine's: bf16 where
+    the hardware multiplies in it."""
     report_episodes: int = 6
     """Episodes of the best student that the report shows: those that went worst, and a typical one of each family."""
     run: Annotated[DistillCfg, tyro.conf.arg(name="")] = field(default_factory=DistillCfg)

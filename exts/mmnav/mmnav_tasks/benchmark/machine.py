@@ -13,6 +13,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mmnav.precision import native_precision
+
 
 def spread(values: list[float]) -> dict:
     """Median, least, most, and all values in the order they were measured."""
@@ -25,6 +27,8 @@ def machine(packages: Iterable[str]) -> dict:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": native_precision("cpu"),
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "load_average": os.getloadavg(),
@@ -42,6 +46,7 @@ def _version(package: str) -> str:
 def tell_machine(found: dict, torch_threads: int) -> None:
     """Prints the machine and the versions."""
     print(f"machine: {', '.join([found['cpu'], *found['gpus']])}, {found['cores']} cores,", end=" ")
+    print(f"{found['instructions']}, multiplies in {found['precision']},", end=" ")
     print("load average before", *(f"{load:.1f}" for load in found["load_average"]), end=", ")
     print(f"{torch_threads} torch threads")
     print("versions:", ", ".join(f"{name} {number}" for name, number in found["versions"].items()))

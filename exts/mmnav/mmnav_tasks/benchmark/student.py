@@ -15,6 +15,7 @@ from torch import nn
 
 from mmnav.errors import choose
 from mmnav.memory import keep_freed_memory
+from mmnav.precision import native_precision
 from mmnav.rig import Rig, random_day
 from mmnav.scenes import ReachCfg, generate
 from mmnav.vla import SCALES, MMNavConfig, MMNavForAction, make_student
@@ -121,7 +122,7 @@ class Workload:
 
     def _encoded(self, model: MMNavForAction) -> torch.Tensor:
         """What a student makes of the images."""
-        with torch.inference_mode(), _half():
+        with torch.inference_mode(), _autocast():
             features = model.encode(self._images)
         return features.clone()  # no inference tensor: gradients pass it
 
@@ -172,14 +173,14 @@ class Workload:
     def encode(self) -> int:
         """The features of what all robots see."""
         self.model.eval()
-        with torch.inference_mode(), _half():
+        with torch.inference_mode(), _autocast():
             self.model.encode(self._images)
         return ROBOTS
 
     def decide(self) -> int:
         """The velocities of all robots."""
         self.model.eval()
-        with torch.inference_mode(), _half():
+        with torch.inference_mode(), _autocast():
             robots = torch.arange(ROBOTS)
             history, seen = self._many.window(robots)
             text = {name: value[:, 0] for name, value in self._prompts.items()}
@@ -194,8 +195,9 @@ def _robots(config: MMNavConfig) -> tuple[Rig, tuple[torch.Tensor, ...]]:
     return Rig(config.rig, scene, look=random_day()), (*scene.start_poses(0.2), scene.position)
 
 
-def _half() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16)
+def _autocast() -> torch.autocast:
+    """The precision that students have on this machine."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=native_precision("cpu") == "bf16")
 
 
 def _learning(student: nn.Module, batch: dict[str, torch.Tensor]) -> Work:
@@ -204,7 +206,7 @@ def _learning(student: nn.Module, batch: dict[str, torch.Tensor]) -> Work:
 
     def step() -> int:
         student.train()
-        with _half():
+        with _autocast():
             loss = student(**batch).loss
         loss.backward()
         optimizer.step()
