@@ -118,23 +118,6 @@ def test_muon_takes_the_large_matrices_and_adamw_the_rest():
 
 
 @pytest.mark.unit
-def test_muon_moves_a_kernel_as_it_moves_the_matrix_of_its_outputs():
-    torch.manual_seed(0)
-    kernel, line = nn.Conv2d(8, 40, 3), nn.Linear(72, 40)
-    line.weight.data.copy_(kernel.weight.detach().flatten(1))
-    gradient, cfg = torch.randn(40, 72), TrainerCfg(optimizer="muon")
-    for model in (kernel, line):
-        model.weight.grad = gradient.view(model.weight.shape).clone()
-        optimizer = make_optimizers(model, cfg)[0]
-        before = model.weight.detach().clone()
-        optimizer.step()
-        assert not torch.equal(model.weight, before)
-        optimizer.zero_grad()
-        assert model.weight.grad is None
-    assert torch.equal(kernel.weight.flatten(1), line.weight)
-
-
-@pytest.mark.unit
 @pytest.mark.parametrize(
     ("kind", "setting", "why"),
     [

@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import UserError, check_fields
 from ..files import find_folder, fresh_folder, replace_folder, writing
+from .muon import Muon
 from .sharding import copy_to_cut, cuts_up, put_together
 
 _LARGE = 32
@@ -119,8 +120,6 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._whole is not None:
             model = copy_to_cut(model, self.accelerator, cfg.batch // world, cfg.max_grad_norm)
-        else:
-            model.to(self.accelerator.device)  # before Muon takes its views
         self.model, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, cfg))
         self.step = 0
         self._losses: deque[float] = deque(maxlen=max(1, cfg.steps // 10))
@@ -236,24 +235,5 @@ def make_optimizers(model: nn.Module, cfg: TrainerCfg) -> list[torch.optim.Optim
     ]
     optimizers = [torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95))]
     if large:
-        optimizers.insert(0, _Muon(large, cfg.lr, cfg.weight_decay))
+        optimizers.insert(0, Muon(large, cfg.lr, cfg.weight_decay))
     return optimizers
-
-
-class _Muon(torch.optim.Muon):
-    """torch's Muon, which takes matrices alone, for convolutions' kernels too: as matrices, a row for each output."""
-
-    def __init__(self, weights: list[nn.Parameter], lr: float, weight_decay: float):
-        self._weights = weights
-        self._matrices = [nn.Parameter(p.detach().view(len(p), -1)) for p in weights]  # they share the weights' memory
-        super().__init__(self._matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-
-    def step(self, closure=None):
-        for weight, matrix in zip(self._weights, self._matrices, strict=True):
-            matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
-        return super().step(closure)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        super().zero_grad(set_to_none)
-        for weight in self._weights:
-            weight.grad = None
