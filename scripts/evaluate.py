@@ -27,9 +27,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="evaluation seeds, counted from 0")
     parser.add_argument("--physics", default="kinematic", help="kinematic, ovphysx or isaacsim_physx")
     parser.add_argument("--device", help="cpu or cuda:N; the first GPU, or else the CPU, if not given")
-    parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="of students' arithmetic; if not given, bf16 where the hardware has it"
-    )
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of students; the hardware's own, if not given")
     parser.add_argument("--out", type=Path, required=True, help="folder for summary.json and episodes.jsonl")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     return parser.parse_args()

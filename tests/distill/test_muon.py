@@ -29,9 +29,9 @@ def test_it_moves_matrices_as_torch_does(shape):
 
 def test_it_moves_a_kernel_as_it_moves_the_matrix_of_its_outputs_and_all_as_it_moves_each():
     torch.manual_seed(0)
-    kernel, matrix, other = nn.Parameter(torch.randn(40, 8, 3, 3)), nn.Parameter(torch.zeros(40, 72)), torch.randn(40, 72)
+    kernel, matrix = nn.Parameter(torch.randn(40, 8, 3, 3)), nn.Parameter(torch.zeros(40, 72))
     matrix.data.copy_(kernel.detach().flatten(1))
-    beside = nn.Parameter(other)
+    beside = nn.Parameter(torch.randn(40, 72))
     together, alone = Muon([kernel, beside], lr=0.1, weight_decay=0.0), Muon([matrix], lr=0.1, weight_decay=0.0)
     gradient, before = torch.randn(40, 72), matrix.detach().clone()
     kernel.grad, matrix.grad, beside.grad = gradient.view_as(kernel).clone(), gradient.clone(), torch.randn(40, 72)

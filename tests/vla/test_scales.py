@@ -124,7 +124,7 @@ def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
     trained = [p for n, p in model.named_parameters() if not n.startswith(("vision_tower", "language_model"))]
     optimizer = torch.optim.AdamW(trained, 1e-3)
     losses = []
-    for _ in range(6):
+    for _ in range(12):
         loss = model(**batch, labels=labels).loss
         loss.backward()
         optimizer.step()

@@ -15,8 +15,8 @@ _STEPS = 5
 class Muon(torch.optim.Optimizer):
     """Nesterov's momentum, made orthogonal: for matrices, and for kernels as matrices with a row for each output.
 
-    What ``torch.optim.Muon`` does with ``adjust_lr_fn="match_rms_adamw"``, in fp32 (its bf16 takes a CPU that has none in
-    hardware most of the time of a training step), for kernels as well, and matrices of one shape together.
+    What ``torch.optim.Muon`` does with ``adjust_lr_fn="match_rms_adamw"``, for kernels as well, matrices of one shape
+    together, and in fp32: a CPU that has no bf16 in hardware spends half of a training step on torch's.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95):
