@@ -88,7 +88,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, whole, meth
     assert [stage["shares"] for stage in resumed["stages"]] == [stage["shares"] for stage in results["stages"]]
 
 
-@pytest.mark.parametrize(("kind", "student"), [(PanoramaSamples, {}), (PromptSamples, {}), (DepthSamples, TOKENS)])
+@pytest.mark.parametrize(
+    ("kind", "student"), [(DepthSamples, {}), (PanoramaSamples, {}), (PromptSamples, {}), (DepthSamples, TOKENS)]
+)
 def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_path, monkeypatch, kind, student):
     """The second of two steps is interrupted; the state after the first one was saved."""
     cfg, stopped = replace(CFG, iterations=0), tmp_path / "stopped"
@@ -112,7 +114,7 @@ def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_
 @pytest.mark.parametrize(
     ("given", "taught"),
     [
-        ({"vision_tower"}, {"sight", "reading"}),
+        ({"vision_tower"}, {"sight", "panorama", "reading"}),
         ({"vision_tower", "sight"}, {"reading"}),
         ({"vision_tower", "sight", "language_model"}, set()),
     ],

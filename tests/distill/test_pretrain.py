@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ from toy_robots import straight_drive
 from mmnav.data import Frames
 from mmnav.distill.pretrain import DepthPretraining, PanoramaPretraining, PromptReading, depth_error
 from mmnav.distill.samples import PanoramaSamples, StepDraw
-from mmnav.rig import random_day
 from mmnav.vla import make_student
 from mmnav.vla.ring import CELL
 
@@ -36,23 +33,19 @@ def depth_batch(model) -> dict[str, torch.Tensor]:
 
 
 def window_batch(model) -> dict[str, torch.Tensor]:
-    count = len(model.config.history)
+    count, frame = len(model.config.history), (model.config.view_count, 16, CELL[0] * CELL[1])
     return {
-        "pixel_values": draw(2, 1 + count, model.config.view_count, 3, *model.config.image_size),
-        "depth": draw(2, 1 + count, model.config.view_count, *model.config.image_size).exp(),
+        "current": draw(2, *frame),
+        "history": draw(2, count, *frame),
         "history_mask": torch.ones(2, count, dtype=torch.bool),
         "moves": draw(2, len(model.config.look_back), 3),
         "mirrored": torch.tensor([False, True]),
     }
 
 
-def estimate(
-    model, pixel_values: torch.Tensor, depth: torch.Tensor, moves: torch.Tensor, **window: torch.Tensor
-) -> torch.Tensor:
+def estimate(model, moves: torch.Tensor, **window: torch.Tensor) -> torch.Tensor:
     """The panorama of windows."""
-    features = model.encode(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
-    moves = moves[:, : len(model.config.history)]
-    return model.sight.panorama(features[:, 0], features[:, 1:], moves=moves, **window).detach()
+    return model.sight.panorama(moves=moves[:, : len(model.config.history)], **window).detach()
 
 
 def learned(model, pretraining, batch: dict[str, torch.Tensor]) -> set[str]:
@@ -69,22 +62,26 @@ def test_each_pretraining_teaches_its_parts_and_leaves_the_rest_as_it_was(studen
     prompts = {**processor(goals=draw(2, 2)), "goal": draw(2, 2)}
     found = learned(model, PromptReading(model), prompts)
     assert {name.split(".")[0] for name in found} == {"language_model", "action_query"}
-    if not model.config.panorama_channels:
-        found = learned(model, DepthPretraining(model), depth_batch(model))
-        assert found == {name for name, _ in model.named_parameters() if name.startswith("vision_tower.")}
+    found = learned(model, DepthPretraining(model), depth_batch(model))
+    parts = ("vision_tower.", "sight.reader.")
+    assert found == {name for name, _ in model.named_parameters() if name.startswith(parts)}
     assert {name for name, weight in model.named_parameters() if weight.requires_grad} == free
 
 
-@pytest.mark.parametrize("given", [False, True])
-def test_the_panoramas_pretraining_teaches_reading_and_estimate_and_a_tower_that_was_not_given(given):
+def test_a_tower_that_was_given_is_read_and_not_taught():
     model, _ = make_student("nano", seed=1)
-    model.freeze_tower(given, statistics=given)
-    model.pretrained = frozenset({"vision_tower"} if given else ())
+    model.freeze_tower()
+    model.pretrained = frozenset({"vision_tower"})
+    found = learned(model, DepthPretraining(model), depth_batch(model))
+    assert found == {"sight.reader.weight", "sight.reader.bias"}
+
+
+def test_the_panoramas_pretraining_teaches_its_estimate():
+    model, _ = make_student("nano", seed=1)
     batch = window_batch(model)
     batch["panorama"] = estimate(model, **batch) + 1.0
-    parts = ("sight.reader.", "sight.estimate.", *(() if given else ("vision_tower.",)))
     assert learned(model, PanoramaPretraining(model), batch) == {
-        name for name, _ in model.named_parameters() if name.startswith(parts)
+        name for name, _ in model.named_parameters() if name.startswith("sight.estimate.")
     }
 
 
@@ -93,8 +90,8 @@ def test_a_student_that_cannot_be_mirrored_learns_its_panorama_too():
     model, processor = make_student("nano", seed=1, view_count=2)
     frames = Frames([straight_drive(family, 3) for family in FAMILIES])
     draw = StepDraw(frames, FAMILIES, [1 / 3] * 3, seed=0)
-    samples = PanoramaSamples(frames, draw, random_day(), processor, model.config, seed=0)
-    batch = samples.batch(np.arange(4))
+    features = torch.randn(len(frames), 2, 16, 32)
+    batch = PanoramaSamples(frames, features, draw, processor, model.config).batch(np.arange(4))
     assert "mirrored" not in batch
     assert PanoramaPretraining(model)(**batch).loss > 0.0
 
@@ -102,8 +99,6 @@ def test_a_student_that_cannot_be_mirrored_learns_its_panorama_too():
 def test_the_truth_costs_nothing_and_every_channel_of_an_error_something():
     model, _ = make_student("nano", seed=1)
     batch = window_batch(model)
-    batch["depth"][:] = 2.0
-    model.encode = lambda pixel_values: torch.full((8, 4, 16, 32), math.log(2.0))  # as it is
     pretraining, guess = PanoramaPretraining(model), estimate(model, **batch)
     assert pretraining(**batch, panorama=guess).loss == 0.0
     for channel in range(guess.shape[-1]):

@@ -16,7 +16,7 @@ from mmnav.scenes import SCENES, as_record, generate
 FEW = TrainerCfg(steps=2, batch=4, warmup=1, save_every=1)
 CFG = DistillCfg(
     robots=3, demo_steps=80, iterations=1, rollout_steps=20, episodes=10, chunk=2,
-    sight=FEW, reading=FEW, offline=FEW, online=FEW,
+    sight=FEW, panorama=FEW, reading=FEW, offline=FEW, online=FEW,
 )  # fmt: skip
 """A run of a few steps; stage 1 takes two rounds of :class:`ToyRobots`."""
 

@@ -18,6 +18,6 @@ if __name__ == "__main__":
     folder, student, accelerator = Path(sys.argv[1]), make_student("nano"), cpu_accelerator()
     run = Distillation(cfg, folder, student, ToyRobots(), accelerator=accelerator)
     run.run()
-    torch.save(run._features, folder / f"features-{accelerator.process_index}.pt")
+    torch.save(run._encoded.features(), folder / f"features-{accelerator.process_index}.pt")
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -15,7 +15,7 @@ from processes import ROOT, python_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-STAGES = ("sight", "reading", "offline", "online")
+STAGES = ("sight", "panorama", "reading", "offline", "online")
 SHORT = {"steps": 4, "batch": 8, "warmup": 1, "save-every": 2}
 WORDS = ["scripts/distill.py", "--robots=2", "--episodes=2", "--demo-steps=150", "--iterations=1", "--rollout-steps=30"]
 WORDS += ["--report-episodes=1", "--device=cpu"]

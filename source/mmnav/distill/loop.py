@@ -13,22 +13,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from torch import nn
 
 from ..data import Demo, Frames, Replay, ShardWriter, read_demos
 from ..data.pixels import StoredPixels
-from ..data.replay import Viewer, look_seeds
+from ..data.replay import Viewer
 from ..errors import UserError
 from ..evaluate import Episode, summarize
 from ..files import fresh_folder, replace_folder, write_atomically
 from ..rig import random_day
 from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
-from ..vla.sight import feature_dim
 from .balance import gap, shares
 from .display import Display
+from .encoded import EncodedFrames
 from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading
 from .results import describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
@@ -36,7 +34,6 @@ from .settings import DistillCfg
 from .sharding import cuts_up
 from .trainer import Samples, Trainer, TrainerCfg
 
-_ENCODED_AT_A_TIME = 64
 _FIRST_ITERATION = 500
 """Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
 
@@ -127,7 +124,9 @@ class Distillation:
         if before is not None:
             self.results = before | {name: self.results[name] for name in ("cfg", "command")}
         self._frames = Frames()
-        self._features: torch.Tensor | None = None
+        self._encoded = EncodedFrames(
+            self._frames, self.model, self.processor, self._viewer, cfg.seed, self._accelerator, self._display
+        )
 
     def run(self) -> dict:
         """Does what is not done yet; returns the results."""
@@ -203,13 +202,15 @@ class Distillation:
             has_learned = "vision_tower" in given
             model.freeze_tower(has_learned, statistics=has_learned)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
-            look, device = random_day(), self._accelerator.device
-            if model.config.panorama_channels and "sight" not in given:
-                samples = PanoramaSamples(self._frames, draw, look, self.processor, model.config, cfg.seed, device)
-                self._teach("sight", PanoramaPretraining(model), samples, cfg.sight)
-            elif not has_learned:
-                samples = DepthSamples(self._frames, draw, model.config.rig, look, self.processor, cfg.seed, device)
+            device, panorama = self._accelerator.device, model.config.panorama_channels and "sight" not in given
+            if panorama or not has_learned:
+                rig, look = model.config.rig, random_day()
+                samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, device)
                 self._teach("sight", DepthPretraining(model, cfg.seed), samples, cfg.sight)
+            if panorama:
+                features = self._encoded.features()
+                samples = PanoramaSamples(self._frames, features, draw, self.processor, model.config, device)
+                self._teach("panorama", PanoramaPretraining(model), samples, cfg.panorama)
             if "language_model" not in given:
                 samples = PromptSamples(self.processor, cfg.seed)
                 self._teach("reading", PromptReading(model, cfg.seed), samples, cfg.reading)
@@ -309,8 +310,7 @@ class Distillation:
         """Windows of encoded frames for a frozen tower, chunks of rendered ones for one that learns."""
         config = self.model.config
         if self.cfg.frozen_tower:
-            self._encode()
-            return WindowSamples(self._frames, self._features, draw, self.processor, config)
+            return WindowSamples(self._frames, self._encoded.features(), draw, self.processor, config)
         return ChunkSamples(
             self._frames, draw, self._viewer, self.processor, config, self.cfg.chunk, self.cfg.seed + iteration
         )
@@ -320,30 +320,6 @@ class Distillation:
         if self.cfg.pixels == "stored":
             return StoredPixels(self.model.config.view_count)
         return Replay(self.model.config.rig, random_day(), batch, self._accelerator.device)
-
-    def _encode(self) -> None:
-        """Renders and encodes the frames that are new, once."""
-        config, frames = self.model.config, self._frames
-        first = 0 if self._features is None else len(self._features)
-        if first == len(frames):
-            return
-        tokens = config.current_grid[0] * config.current_grid[1]
-        parts = [] if self._features is None else [self._features]
-        viewer = self._viewer(_ENCODED_AT_A_TIME)
-        looks = look_seeds(np.arange(len(frames.families)), self.cfg.seed)
-        self.model.eval()
-        width = feature_dim(config)
-        fresh = torch.empty(len(frames) - first, config.view_count, tokens, width, dtype=torch.bfloat16)
-        with self._display.bar("encoding frames", len(fresh)) as bar, torch.inference_mode():
-            for i in range(0, len(fresh), _ENCODED_AT_A_TIME):
-                count = min(_ENCODED_AT_A_TIME, len(fresh) - i)
-                steps = (first + i + torch.arange(_ENCODED_AT_A_TIME)).clamp(max=len(frames) - 1)
-                rgb = viewer.view(frames, steps, looks[frames.demo[steps]])
-                with self._accelerator.autocast():
-                    features = self.model.encode(self.processor.normalize(rgb).to(self._accelerator.device))
-                fresh[i : i + count] = features[:count].to("cpu", torch.bfloat16)
-                bar.to(i + count)
-        self._features = torch.cat([*parts, fresh])
 
     def _train(self, name: str, module: nn.Module, samples: Samples, cfg: TrainerCfg) -> float:
         """Trains a module to the end of its steps; goes on where an interrupted run stopped."""

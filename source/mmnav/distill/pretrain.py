@@ -1,4 +1,4 @@
-"""Pretraining: what sees learns to measure or to see what the experts see, a language model to read."""
+"""Pretraining: a tower learns to measure, a sight to see what the experts see, a language model to read."""
 
 from __future__ import annotations
 
@@ -47,17 +47,19 @@ class Pretraining(nn.Module):
 
 
 class DepthPretraining(Pretraining):
-    """A vision tower with a head that reads depth from exactly the tokens that the language model will see.
+    """A vision tower that learns to measure: the least logarithmic depth in each of 4 x 8 parts of every cell.
 
-    Every token tells the least logarithmic depth in each of 4 x 8 parts of its own cell of the image; so a token knows
-    where in its cell an edge is.
+    A panorama's reader says it, and learns with the tower; a student of tokens has a head for this lesson alone, which
+    reads exactly what the language model will see, so that a token knows where in its cell an edge is.
     """
 
     def __init__(self, model: MMNavForAction, seed: int = 0):
-        """Takes the model's tower; the head is drawn by a seed."""
-        head = _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
-        super().__init__(model, model.vision_tower, head)
-        self.head = head
+        """Takes the model's tower, if that has not learned before; a head is drawn by a seed."""
+        reads = bool(model.config.panorama_channels)
+        head = model.sight.reader if reads else _drawn_linear(feature_dim(model.config), CELL[0] * CELL[1], seed)
+        tower = () if "vision_tower" in model.pretrained else (model.vision_tower,)
+        super().__init__(model, *tower, head)
+        self.head = nn.Identity() if reads else head
 
     def forward(self, pixel_values: torch.Tensor, depth: torch.Tensor) -> ModelOutput:
         """Smooth L1 distance of logarithmic depths.
@@ -70,44 +72,41 @@ class DepthPretraining(Pretraining):
 
 
 class PanoramaPretraining(Pretraining):
-    """A tower and a sight that are held against what is there: its depth, and the panorama that the experts see."""
+    """A sight that learns, from frames which its tower has encoded, what the experts see."""
 
     MOVING = 4.0
     """How much more the velocity of a column counts where it moves: few do."""
 
     def __init__(self, model: MMNavForAction):
-        """Takes the model's sight, and its tower if that has not learned before."""
-        tower = () if "vision_tower" in model.pretrained else (model.vision_tower,)
-        super().__init__(model, *tower, model.sight.reader, model.sight.estimate)
+        """Takes the model's sight."""
+        super().__init__(model, model.sight.estimate)
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
-        depth: torch.Tensor,
+        current: torch.Tensor,
+        history: torch.Tensor,
         history_mask: torch.Tensor,
         moves: torch.Tensor,
         panorama: torch.Tensor,
         mirrored: torch.Tensor | None = None,
         **_,
     ) -> ModelOutput:
-        """Smooth L1 distance of logarithmic depths, of the panorama's encoded ones and of its velocities, added up.
+        """Smooth L1 distance of the panorama's encoded depths and of its velocities, added up.
 
         Args:
-            pixel_values: Normalised images of the current frame and of the history's, shape [B, 1 + T, V, 3, H, W].
-            depth: Their depth [m], shape [B, 1 + T, V, H, W].
-            history_mask: As for :meth:`mmnav.vla.MMNavForAction.decode`.
-            moves: Likewise.
+            current: As for :meth:`mmnav.vla.MMNavForAction.decode`, like the next three.
+            history: See there.
+            history_mask: See there.
+            moves: See there.
             panorama: What the experts see, shape [B, L, 6].
             mirrored: As for :meth:`mmnav.vla.MMNavForAction.decode`.
         """
-        features = self.model.encode(pixel_values.flatten(0, 1))
-        read = depth_error(features, depth.flatten(0, 1), self.model.config)
-        features, since = features.unflatten(0, pixel_values.shape[:2]), moves[:, : history_mask.shape[1]]
-        guess = self.model.sight.panorama(features[:, 0], features[:, 1:], history_mask, since, mirrored).float()
+        since = moves[:, : history_mask.shape[1]]
+        guess = self.model.sight.panorama(current, history, history_mask, since, mirrored).float()
         seen = F.smooth_l1_loss(guess[..., :-2], panorama[..., :-2], beta=0.05)
         velocity = F.smooth_l1_loss(guess[..., -2:], panorama[..., -2:], beta=0.2, reduction="none").mean(-1)
         moving = (panorama[..., -2:].abs().amax(-1) > 0.0).float()
-        return ModelOutput(loss=read + seen + (velocity * (1.0 + self.MOVING * moving)).mean())
+        return ModelOutput(loss=seen + (velocity * (1.0 + self.MOVING * moving)).mean())
 
 
 def depth_error(read: torch.Tensor, depth: torch.Tensor, config: MMNavConfig) -> torch.Tensor:

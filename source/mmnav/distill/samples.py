@@ -71,7 +71,7 @@ class StepDraw:
 
 
 class DepthSamples:
-    """Images of disturbed poses with their depth: what the tower of a student without a panorama learns on."""
+    """Images of disturbed poses with their depth: what a tower from scratch learns on."""
 
     def __init__(
         self,
@@ -160,44 +160,6 @@ class Windows:
         }
 
 
-class PanoramaSamples:
-    """Windows of frames, rendered again, with the panoramas that the experts see there: for a sight from scratch."""
-
-    def __init__(
-        self,
-        frames: Frames,
-        draw: StepDraw,
-        look: LookCfg,
-        processor: MMNavProcessor,
-        config: MMNavConfig,
-        seed: int,
-        device: torch.device | str = "cpu",
-    ):
-        """Renders on a device."""
-        self._frames, self._draw, self._processor, self._seed = frames, draw, processor, seed
-        self._windows, self._length, self._replay = Windows(frames, config), 1 + len(config.history), None
-        self._make_replay = partial(Replay, config.rig, look, device=device)
-        self._make_panorama = partial(PanoramaReplay, panorama_rig(config), device=device)
-
-    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
-        """Returns what :meth:`mmnav.distill.pretrain.PanoramaPretraining.forward` takes."""
-        count = len(numbers)
-        if self._replay is None or self._panorama.batch != count:
-            self._replay, self._panorama = self._make_replay(count * self._length), self._make_panorama(count)
-        now, mirrored = self._draw(numbers), self._windows.draw_mirrored(numbers)
-        past, there = self._windows.history(now)
-        looks = look_seeds(numbers, self._seed).repeat_interleave(self._length)
-        images = self._replay.render(self._frames, torch.cat([now[:, None], past], 1).flatten(), looks)
-        panorama = self._panorama.look(self._frames, now).cpu()
-        return {
-            "pixel_values": self._processor.normalize(images.rgb.unflatten(0, (count, self._length))),
-            "depth": images.depth.unflatten(0, (count, self._length)).clone(),
-            "history_mask": there,
-            **self._windows.told(now, mirrored),
-            "panorama": torch.where(mirrored[:, None, None], mirror_panorama(panorama), panorama),
-        }
-
-
 class WindowSamples:
     """Windows of encoded frames with the experts' velocities: for a frozen tower."""
 
@@ -221,14 +183,46 @@ class WindowSamples:
 
     def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
         """Returns what the model's ``forward`` takes for windows of one target each."""
-        windows, now, mirrored = self._windows, self._draw(numbers), self._windows.draw_mirrored(numbers)[:, None]
-        past, there = windows.history(now)
+        now, mirrored = self._draw(numbers), self._windows.draw_mirrored(numbers)[:, None]
         return {
-            "current": self._features[now],
-            "history": self._pooled[past],
-            "history_mask": there,
-            **windows.told(now[:, None], mirrored),
-            **windows.asked(now[:, None], mirrored, self._processor),
+            **self._seen(now),
+            **self._windows.told(now[:, None], mirrored),
+            **self._windows.asked(now[:, None], mirrored, self._processor),
+        }
+
+    def _seen(self, now: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``current``, ``history`` and ``history_mask`` of windows that end at some steps."""
+        past, there = self._windows.history(now)
+        return {"current": self._features[now], "history": self._pooled[past], "history_mask": there}
+
+
+class PanoramaSamples(WindowSamples):
+    """Windows of encoded frames with the panoramas that the experts see there: what a sight learns to estimate."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        features: torch.Tensor,
+        draw: StepDraw,
+        processor: MMNavProcessor,
+        config: MMNavConfig,
+        device: torch.device | str = "cpu",
+    ):
+        """Looks on a device; the rest is as for :class:`WindowSamples`."""
+        super().__init__(frames, features, draw, processor, config)
+        self._frames, self._panorama = frames, None
+        self._make_panorama = partial(PanoramaReplay, panorama_rig(config), device=device)
+
+    def batch(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns what :meth:`mmnav.distill.pretrain.PanoramaPretraining.forward` takes."""
+        if self._panorama is None or self._panorama.batch != len(numbers):
+            self._panorama = self._make_panorama(len(numbers))
+        now, mirrored = self._draw(numbers), self._windows.draw_mirrored(numbers)
+        panorama = self._panorama.look(self._frames, now).cpu()
+        return {
+            **self._seen(now),
+            **self._windows.told(now, mirrored),
+            "panorama": torch.where(mirrored[:, None, None], mirror_panorama(panorama), panorama),
         }
 
 

@@ -48,7 +48,9 @@ class DistillCfg:
     chunk: int = 8
     """Targets of each chunk of frames, where the tower is not frozen."""
     sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
-    """Pretraining of what sees, if it is from scratch: a tower learns depth, or tower and panorama what experts see."""
+    """Pretraining of a tower from scratch, and of what a panorama reads of it: they learn depth."""
+    panorama: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1500, batch=64, lr=2e-3))
+    """Pretraining of a panorama's estimate, on encoded frames: it learns what the experts see."""
     reading: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=600, batch=512, lr=2e-3, warmup=50))
     """Pretraining of the language model on prompts; for language models from scratch."""
     offline: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1200))

@@ -73,7 +73,13 @@ def put_together(shards: nn.Module, model: nn.Module, accelerator: Accelerator) 
 
             with deepspeed.zero.GatheredParameters([part]):
                 whole.copy_(part)
-    for whole, part in zip(model.buffers(), shards.buffers(), strict=True):
+    share_buffers(shards, model, accelerator)
+
+
+@torch.no_grad()
+def share_buffers(learned: nn.Module, model: nn.Module, accelerator: Accelerator) -> None:
+    """Gives a model, on every process, the main one's buffers: batch norms have seen other samples on each."""
+    for whole, part in zip(model.buffers(), learned.buffers(), strict=True):
         whole.copy_(broadcast(part.to(accelerator.device)))
 
 

@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ..errors import UserError, check_fields
 from ..files import find_folder, fresh_folder, replace_folder, writing
 from .muon import Muon
-from .sharding import copy_to_cut, cuts_up, put_together
+from .sharding import copy_to_cut, cuts_up, put_together, share_buffers
 
 _LARGE = 32
 """Rows and columns, at least, of matrices that Muon takes: it moves all directions of a matrix by the same amount."""
@@ -160,6 +160,8 @@ class Trainer:
             writer.close()
         if self._whole is not None:
             put_together(self.model, self._whole, accelerator)
+        else:
+            share_buffers(self.model, self.model, accelerator)
         return sum(losses) / len(losses) if losses else math.nan
 
     def save(self) -> None:
