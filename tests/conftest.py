@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a worker for every core: threads of torch would only wait for each other
 
 import pytest
 from processes import run_python
