@@ -53,18 +53,29 @@ def test_pretrained_parts_keep_their_weights(tmp_path):
     assert reader.tokenizer("x:1.0")["input_ids"] == processor.tokenizer("x:1.0")["input_ids"]
 
 
-@pytest.mark.parametrize(("history", "fits"), [([8, 4, 2], True), ([6, 4, 2], False), ([4, 2], False)])
-def test_a_student_gives_its_tower_to_another_and_its_sight_if_that_fits(tmp_path, history, fits):
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({}, {"vision_tower", "sight"}),
+        ({"history": [6, 4, 2]}, {"vision_tower", "sight.reader"}),
+        ({"history": []}, {"vision_tower", "sight.reader"}),
+        ({"view_count": 1}, {"vision_tower", "sight.reader"}),
+        ({"field_of_view": [90.0, 90.0]}, {"vision_tower"}),
+        ({"panorama_channels": 0}, {"vision_tower"}),
+    ],
+)
+def test_a_student_gives_its_tower_to_another_and_of_its_sight_what_fits(tmp_path, changes, given):
     model, processor = make_student("nano", seed=1)
     save_student(tmp_path / "student", model, processor)
-    made, _ = make_student("nano", str(tmp_path / "student"), seed=2, history=history)
-    assert made.pretrained == ({"vision_tower", "sight"} if fits else {"vision_tower"})
+    made, _ = make_student("nano", str(tmp_path / "student"), seed=2, **changes)
+    assert made.pretrained == given
     ours, theirs = made.state_dict(), model.state_dict()
     for name in theirs:
-        part = name.split(".")[0]
-        if part in made.pretrained:
+        if name.startswith(tuple(f"{part}." for part in given)):
             assert torch.equal(ours[name], theirs[name]), name
-    assert torch.equal(ours["sight.mix.0.weight"], theirs["sight.mix.0.weight"]) == fits
+    if "panorama_channels" not in changes:
+        assert torch.equal(ours["sight.mix.0.weight"], theirs["sight.mix.0.weight"]) == ("sight" in given)
+        assert torch.equal(ours["sight.reader.weight"], theirs["sight.reader.weight"]) == (len(given) == 2)
     assert not torch.equal(ours["action_head.1.weight"], theirs["action_head.1.weight"])
 
 

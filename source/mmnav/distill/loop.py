@@ -202,12 +202,12 @@ class Distillation:
             has_learned = "vision_tower" in given
             model.freeze_tower(has_learned, statistics=has_learned)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
-            device, panorama = self._accelerator.device, model.config.panorama_channels and "sight" not in given
-            if panorama or not has_learned:
+            device, panorama = self._accelerator.device, bool(model.config.panorama_channels)
+            if not has_learned or (panorama and not given & {"sight", "sight.reader"}):
                 rig, look = model.config.rig, random_day()
                 samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, device)
                 self._teach("sight", DepthPretraining(model, cfg.seed), samples, cfg.sight)
-            if panorama:
+            if panorama and "sight" not in given:
                 features = self._encoded.features()
                 samples = PanoramaSamples(self._frames, features, draw, self.processor, model.config, device)
                 self._teach("panorama", PanoramaPretraining(model), samples, cfg.panorama)

