@@ -111,6 +111,21 @@ def test_a_run_that_was_stopped_in_a_pretraining_ends_as_if_it_had_not_been(tmp_
     assert all(torch.equal(a[name], b[name]) for name in b)
 
 
+def test_a_lesson_that_was_learned_is_not_repeated(tmp_path, monkeypatch):
+    """The last one is interrupted; of those before, none draws a sample again."""
+    cfg = replace(CFG, iterations=0)
+
+    def interrupted(self, numbers):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PromptSamples, "batch", interrupted)
+        _run(tmp_path, ToyRobots(), cfg)
+    for kind in (DepthSamples, PanoramaSamples):
+        monkeypatch.setattr(kind, "batch", interrupted)
+    _run(tmp_path, ToyRobots(), cfg)
+
+
 @pytest.mark.parametrize(
     ("given", "taught"),
     [

@@ -219,9 +219,9 @@ class Distillation:
         self._load_student(folder)
 
     def _teach(self, name: str, pretraining: Pretraining, samples: Samples, cfg: TrainerCfg) -> None:
-        """Trains the parts that a pretraining is for."""
+        """Trains the parts that a pretraining is for; saves the end, which no student holds until the last lesson."""
         with pretraining.only_parts_learn():
-            self._train(name, pretraining, samples, cfg)
+            self._train(name, pretraining, samples, cfg, save=True)
 
     def _stage(self, name: str, trainer: TrainerCfg, choose: Callable[[], Mapping], iteration: int = 0) -> None:
         """Collects (in stage 2), trains, evaluates and notes one stage."""
@@ -321,11 +321,14 @@ class Distillation:
             return StoredPixels(self.model.config.view_count)
         return Replay(self.model.config.rig, random_day(), batch, self._accelerator.device)
 
-    def _train(self, name: str, module: nn.Module, samples: Samples, cfg: TrainerCfg) -> float:
+    def _train(self, name: str, module: nn.Module, samples: Samples, cfg: TrainerCfg, save: bool = False) -> float:
         """Trains a module to the end of its steps; goes on where an interrupted run stopped."""
         trainer = Trainer(module, samples, cfg, self.folder / "train" / name, self._accelerator)
         with self._display.bar(f"{name}: training", cfg.steps) as bar:
+            first = trainer.step
             loss = trainer.fit(lambda p: bar.to(p.step, f"loss {p.loss:.4f}  {p.samples_per_second:,.0f} samples/s"))
+        if save and trainer.step > first:
+            trainer.save()
         self._accelerator.free_memory()
         return loss
 
