@@ -66,7 +66,7 @@ def test_pretrained_parts_keep_their_weights(tmp_path):
 )
 def test_a_student_gives_its_tower_to_another_and_of_its_sight_what_fits(tmp_path, changes, given):
     model, processor = make_student("nano", seed=1)
-    save_student(tmp_path / "student", model, processor)
+    save_student(str(tmp_path / "student"), model, processor)
     made, _ = make_student("nano", str(tmp_path / "student"), seed=2, **changes)
     assert made.pretrained == given
     ours, theirs = made.state_dict(), model.state_dict()

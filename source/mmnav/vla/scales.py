@@ -249,12 +249,13 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def save_student(folder: Path, model: MMNavForAction, processor: MMNavProcessor) -> None:
+def save_student(folder: str | Path, model: MMNavForAction, processor: MMNavProcessor) -> None:
     """Writes a student; a folder of that name is replaced only when the new one is complete.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
+    folder = Path(folder)
     with quiet(), writing(folder):
         fresh = fresh_folder(folder)
         model.save_pretrained(fresh)
