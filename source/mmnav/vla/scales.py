@@ -150,7 +150,7 @@ def make_student(
     made = MMNavForAction(config)
     given = {"vision_tower": tower, "language_model": model, **(_fitting_sight(seer, config) if seer else {})}
     made.pretrained = frozenset(name for name, part in given.items() if part is not None)
-    for name in sorted(made.pretrained):
+    for name in made.pretrained:
         made.set_submodule(name, given[name])
     height, width = config.image_size
     images = images or SiglipImageProcessor(size={"height": height, "width": width})
