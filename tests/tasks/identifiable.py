@@ -96,7 +96,9 @@ def main() -> None:
         step = env.unwrapped.step_dt
         robots = Robots(env.unwrapped, experts, seed=0)
         evaluated = robots.evaluate(None, 4, lambda ended: None)
-        told = robots.telling(None, 5)
+        ended = []
+        told = robots.telling(None, 5, ended.append)
+    counts_up = ended == sorted(ended) and ended[-1] == 2 * cfg.scene.num_envs
     wrong = dict.fromkeys(("labels", "actions", "starts", "goals", "times"), 0)
     for demo in demos:
         label = to_velocity(experts[demo.family].action).numpy()
@@ -131,6 +133,7 @@ def main() -> None:
         "differs": not _same(demos, other),
         "pixels": _same(demos, seen) and all(_views(demo) for demo in seen),
         "told": [recording.title for recording in told],
+        "told_counts_up": counts_up,
         "told_as_evaluated": all(_as_evaluated(recording, evaluated, step) for recording in told),
         "pixels_unasked": any(demo.pixels is not None for demo in demos),
     }

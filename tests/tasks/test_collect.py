@@ -63,6 +63,10 @@ def test_episodes_that_a_report_shows_go_as_they_were_evaluated(found):
     assert found["told_as_evaluated"]
 
 
+def test_progress_counts_every_episode_of_a_report_once_to_choose_and_once_to_record(found):
+    assert found["told_counts_up"]
+
+
 def test_no_episode_runs_over_the_end_of_another(found):
     assert found["steps"] == found["expected_steps"]
 

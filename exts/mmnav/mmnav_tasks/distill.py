@@ -93,19 +93,23 @@ class Robots:
             done += run_episodes(env, policy, part, 0, tell)
         return {name: done[i * episodes : (i + 1) * episodes] for i, name in enumerate(self.families)}
 
-    def telling(self, student: Student, worst: int) -> list[Recording]:
+    def telling(
+        self, student: Student, worst: int, on_step: Callable[[int], None] = lambda ended: None
+    ) -> list[Recording]:
         """Records some episodes of a round of validation layouts, which go as they go in an evaluation.
 
         Args:
             student: Who drives.
             worst: How many that go worst, in turns of the families: failures first, then near misses. One more of each
                 family is typical: the success that takes the median time.
+            on_step: Called after every step with the number of episodes that have ended; every one is run twice, once
+                to choose and once to record.
         """
         if worst < 1:
             return []
         each = max(1, self._env.num_envs // len(self.families))
         failing, typical = [], {}
-        for i, (family, episodes) in enumerate(self.evaluate(student, each, lambda ended: None).items()):
+        for i, (family, episodes) in enumerate(self.evaluate(student, each, on_step).items()):
             title = f"{family}, validation layout {{}}, {{}}".format
             failing.append([(i * each + k, title(k, "of the worst")) for k in _by_merit(episodes)])
             k = _typical(episodes)
@@ -113,7 +117,9 @@ class Robots:
                 typical[i * each + k] = title(k, "typical")
         chosen = itertools.islice(itertools.chain.from_iterable(zip(*failing, strict=True)), worst)
         titles = dict(chosen) | typical
-        return record_episodes(self._env, self._driver(student), self._validation_layouts(each), 0, titles)
+        layouts = self._validation_layouts(each)
+        tell = lambda ended: on_step(len(layouts) + ended)  # noqa: E731
+        return record_episodes(self._env, self._driver(student), layouts, 0, titles, tell)
 
     def _validation_layouts(self, episodes: int) -> np.ndarray:
         """Layouts of so many episodes of each family, family by family."""
@@ -246,7 +252,10 @@ def distil(
         except KeyboardInterrupt:
             display.say("Interrupted; the same command goes on with it.")
             raise
-        recordings = robots.telling(run.best(), report_episodes) if accelerator.is_main_process else []
+        recordings = []
+        if accelerator.is_main_process and report_episodes > 0:
+            with display.bar("recording for the report", 2 * env_cfg.scene.num_envs) as bar:
+                recordings = robots.telling(run.best(), report_episodes, bar.to)
     if accelerator.is_main_process:
         page = write_report(out / "report", results, recordings)
         best = out / "students" / "best"

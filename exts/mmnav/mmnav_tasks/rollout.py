@@ -66,7 +66,14 @@ def without_curriculum(env) -> Iterator[None]:
         env.curriculum_manager = before
 
 
-def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, titles: Mapping[int, str]) -> list[Recording]:
+def record_episodes(
+    env,
+    policy: Policy,
+    layouts: np.ndarray,
+    seed: int,
+    titles: Mapping[int, str],
+    on_step: Callable[[int], None] | None = None,
+) -> list[Recording]:
     """Runs one episode on each layout, as :func:`run_episodes` does, and keeps what a video shows of some.
 
     Args:
@@ -75,13 +82,16 @@ def record_episodes(env, policy: Policy, layouts: np.ndarray, seed: int, titles:
         layouts: Layout seeds, shape [N].
         seed: Seed of the dynamics' randomisation.
         titles: What to say above the episodes that are kept, by their index.
+        on_step: As for :func:`run_episodes`.
     """
     world, frames, rows = env.world, [], torch.tensor(list(titles), device=env.device)
 
-    def keep(_ended: int) -> None:
+    def keep(ended: int) -> None:
         rgb = [env.obs_buf["rgb"]] if "rgb" in env.obs_buf else []  # a new env has none before its first step
         seen = (world.pose, world.geom_position, world.depth, *rgb)
         frames.append([a[rows].cpu().numpy() for a in seen])
+        if on_step is not None:
+            on_step(ended)
 
     episodes = run_episodes(env, policy, layouts, seed, keep)
     scenes = generate(world.layouts.cfg, layouts[list(titles)])
