@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from transformers import SwinConfig, SwinModel
 
 from mmnav.errors import UserError
 from mmnav.vla import SCALES, MMNavConfig, load_student, make_student, save_student
@@ -51,6 +52,22 @@ def test_pretrained_parts_keep_their_weights(tmp_path):
             assert torch.equal(a, b), (part, name)
     assert made.pretrained == {"vision_tower", "language_model"}
     assert reader.tokenizer("x:1.0")["input_ids"] == processor.tokenizer("x:1.0")["input_ids"]
+
+
+def test_a_pretrained_tower_is_in_fp32_whatever_it_was_saved_in(tmp_path):
+    model, processor = make_student("nano-siglip", seed=1)
+    model.vision_tower.to(torch.bfloat16).save_pretrained(tmp_path)
+    processor.image_processor.save_pretrained(tmp_path)
+    made, _ = make_student("nano-siglip", str(tmp_path))
+    assert {value.dtype for value in made.vision_tower.parameters()} == {torch.float32}
+
+
+def test_a_tower_that_gives_no_token_for_every_patch_is_refused(tmp_path):
+    sizes = {"image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2]}
+    SwinModel(SwinConfig(**sizes, window_size=4)).save_pretrained(tmp_path)
+    make_student("nano-siglip")[1].image_processor.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="--vision .*neither a map of a view nor a token of every patch"):
+        make_student("nano-siglip", str(tmp_path))
 
 
 @pytest.mark.parametrize(

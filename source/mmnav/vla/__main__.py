@@ -41,7 +41,7 @@ def state_gigabytes(parameters: int, gpus: int) -> float:
 def main() -> None:
     """Prints the table."""
     argparse.ArgumentParser(prog="python -m mmnav.vla", description=__doc__).parse_args()
-    table = Table(title="students by scale; small without its pretrained language model", title_justify="left")
+    table = Table(title="students by scale; small as it is with nano's language model", title_justify="left")
     for column in ("scale", "tower [M]", "language [M]", "rest [M]", "all [M]", "tokens"):
         table.add_column(column, justify="left" if column == "scale" else "right")
     for gpus in GPUS:

@@ -53,8 +53,6 @@ class MMNavConfig(PreTrainedConfig):
     """Channels of the panorama that stands for all frames; 0 for tokens of every frame, as in the paper."""
     control_step: float = 0.1
     """Duration of a control step [s]."""
-    action_dim: int = 3
-    """Forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
 
     def __post_init__(self, **kwargs):
         """Builds the two inner configurations and checks what can be wrong.
@@ -68,17 +66,20 @@ class MMNavConfig(PreTrainedConfig):
                 value = dict(value or {})
                 setattr(self, name, CONFIG_MAPPING[value.pop("model_type", default)](**value))
         pairs = ("image_size", "current_grid", "history_grid", "field_of_view")
-        is_pair = lambda value: len(value) == 2 and all(v > 0 for v in value)  # noqa: E731
+        is_pair = lambda value: _are(value, int, float) and len(value) == 2 and min(value) > 0  # noqa: E731
+        are_steps = lambda value: _are(value, int) and min(value, default=1) >= 1  # noqa: E731
+        fall = lambda value: are_steps(value) and list(value) == sorted(set(value), reverse=True)  # noqa: E731
         check_fields(self, is_pair, "be two positive numbers (down, across)", *pairs)
-        check_fields(self, lambda value: all(ago >= 1 for ago in value), "name 1 step ago or earlier", "trail")
-        falls = all(a > b for a, b in zip(self.history[:-1], self.history[1:], strict=True))
-        if not falls or min(self.history, default=1) < 1:
-            raise ValueError(f"MMNavConfig.history is {self.history}; it must fall, and end at 1 step ago or earlier.")
+        check_fields(self, are_steps, "be a list of whole numbers, 1 step ago or earlier", "trail")
+        check_fields(self, fall, "be a list of whole numbers that fall, and end at 1 step ago or earlier", "history")
         divides = lambda value: not any(a % b for a, b in zip(self.current_grid, value, strict=True))  # noqa: E731
         check_fields(self, divides, f"divide current_grid, {self.current_grid}", "history_grid")
-        check_fields(self, lambda value: 1 <= value <= len(VIEWS), f"lie between 1 and {len(VIEWS)}", "view_count")
-        check_fields(self, lambda value: value >= 0, "be 0 or more", "panorama_channels")
-        check_fields(self, lambda value: value > 0.0, "be positive", "control_step")
+        is_count = lambda value: value in range(1, len(VIEWS) + 1)  # noqa: E731
+        check_fields(self, is_count, f"lie between 1 and {len(VIEWS)}", "view_count")
+        check_fields(self, lambda value: isinstance(value, bool), "be true or false", "command_input")
+        check_fields(self, lambda value: _are([value], int) and value >= 0, "be 0 or more", "panorama_channels")
+        check_fields(self, lambda value: _are([value], int) and value >= 1, "be at least 1", "head_hidden")
+        check_fields(self, lambda value: _are([value], int, float) and value > 0.0, "be positive", "control_step")
         if self.panorama_channels:
             equals = lambda value: list(value) == list(self.current_grid)  # noqa: E731
             check_fields(self, equals, f"be current_grid, {self.current_grid}, for a panorama", "history_grid")
@@ -109,3 +110,9 @@ class MMNavConfig(PreTrainedConfig):
     def look_back(self) -> list[int]:
         """How many control steps ago the poses are that a student is told: the history's, and then the trail's."""
         return [*self.history, *self.trail]
+
+
+def _are(values: object, *kinds: type) -> bool:
+    """Whether something is a list or a tuple of such numbers."""
+    numbers = isinstance(values, (list, tuple)) and all(isinstance(value, kinds) for value in values)
+    return numbers and not any(isinstance(value, bool) for value in values)

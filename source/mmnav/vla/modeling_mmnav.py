@@ -17,6 +17,9 @@ from .odometry import advance, seen_from
 from .readout import last_token_only
 from .sight import FrameTokens, PanoramaToken, feature_dim, pool_features
 
+_VELOCITY_DIM = len(ROBOT.max_velocity)
+"""Forward [m/s], leftward [m/s] and yaw velocity [rad/s]."""
+
 _TRAIL_UNIT, _TRAIL_END = 3.0, 3.0
 """Places of the trail are told in this unit [m], and none farther than so many of it: as the experts' are."""
 
@@ -68,7 +71,7 @@ class MMNavForAction(MMNavPreTrainedModel):
         width = config.text_config.hidden_size
         self.sight = PanoramaToken(config) if config.panorama_channels else FrameTokens(config)
         self.action_query = nn.Embedding(1, width)
-        self.command_embedding = nn.Linear(config.action_dim, width) if config.command_input else None
+        self.command_embedding = nn.Linear(_VELOCITY_DIM, width) if config.command_input else None
         self.trail_embedding = None
         if config.trail:
             self.trail_embedding = nn.Sequential(nn.Linear(2 * len(config.trail), 64), nn.GELU(), nn.Linear(64, width))
@@ -76,10 +79,10 @@ class MMNavForAction(MMNavPreTrainedModel):
             nn.LayerNorm(width),
             nn.Linear(width, config.head_hidden),
             nn.GELU(),
-            nn.Linear(config.head_hidden, config.action_dim),
+            nn.Linear(config.head_hidden, _VELOCITY_DIM),
         )
-        self.register_buffer("action_mean", torch.zeros(config.action_dim))
-        self.register_buffer("action_std", torch.ones(config.action_dim))
+        self.register_buffer("action_mean", torch.zeros(_VELOCITY_DIM))
+        self.register_buffer("action_std", torch.ones(_VELOCITY_DIM))
         self._statistics_frozen = False
         self.pretrained: frozenset[str] = frozenset()
         """Which of ``vision_tower``, ``sight`` and ``language_model`` were given with weights that have learned."""

@@ -1,4 +1,4 @@
-"""Scales: students from three million parameters on two CPU cores to eight billion on a cluster, by one word."""
+"""Scales: students from one million parameters on two CPU cores to eight billion on a cluster, by one word."""
 
 from __future__ import annotations
 
@@ -152,6 +152,8 @@ def make_student(
     made.pretrained = frozenset(name for name, part in given.items() if part is not None)
     for name in made.pretrained:
         made.set_submodule(name, given[name])
+    if tower is not None:
+        _try_tower(made, vision)
     height, width = config.image_size
     images = images or SiglipImageProcessor(size={"height": height, "width": width})
     images.size = {"height": height, "width": width}
@@ -176,6 +178,20 @@ def _load_vision(folder: str):
         raise UserError(f"--vision {folder}: cannot be loaded ({_why(error)}).") from error
 
 
+def _try_tower(model: MMNavForAction, folder: str) -> None:
+    """Raises UserError unless a pretrained tower gives what a student needs: a map, or a token of every patch."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            model.encode(torch.zeros(1, 1, 3, *model.config.image_size))
+    except Exception as error:
+        why = f"its tower gives neither a map of a view nor a token of every patch ({_why(error)})"
+        raise UserError(f"--vision {folder}: {why}.") from error
+    finally:
+        model.train(training)
+
+
 def _load_language(folder: str):
     """A pretrained language model without its head, and its tokenizer."""
     path = _pretrained_folder("--language", folder)
@@ -183,7 +199,7 @@ def _load_language(folder: str):
     extra = {"gguf_file": gguf[0].name} if gguf else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **extra)
-        model = _pretrained(AutoModel, path, dtype=torch.float32, **extra)
+        model = _pretrained(AutoModel, path, **extra)
     except Exception as error:
         raise UserError(f"--language {folder}: cannot be loaded ({_why(error)}).") from error
     if tokenizer.pad_token is None:
@@ -192,8 +208,8 @@ def _load_language(folder: str):
 
 
 def _pretrained(kind, path: Path, **how) -> nn.Module:
-    """A pretrained model; ValueError if its checkpoint leaves weights out, which would be drawn at random."""
-    model, report = kind.from_pretrained(path, output_loading_info=True, **how)
+    """A pretrained model in fp32; ValueError if its checkpoint leaves weights out, which would be drawn at random."""
+    model, report = kind.from_pretrained(path, output_loading_info=True, dtype=torch.float32, **how)
     if report["missing_keys"]:
         raise ValueError(f"its weights lack {', '.join(sorted(report['missing_keys'])[:3])}")
     return model
