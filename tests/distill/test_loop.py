@@ -253,7 +253,7 @@ def test_a_frozen_tower_stays_as_it_was_pretrained(whole):
 
 
 def test_stored_pixels_are_what_is_learned_from(tmp_path, whole):
-    """Other pictures than rendered ones give another student, and a run without pictures says so."""
+    """Other pictures than rendered ones give another student."""
     folder, _ = whole
     cfg = replace(CFG, iterations=0, pixels="stored")
     _run(tmp_path / "stored", ToyRobots(), cfg)
@@ -305,6 +305,21 @@ def test_two_ranks_that_cut_up_the_weights_learn_what_whole_ones_learn(tmp_path,
             assert difference < 5e-5, name  # the steps were of 1e-3
     features = [torch.load(tmp_path / "cut" / f"features-{rank}.pt", weights_only=True) for rank in range(2)]
     assert torch.equal(*features) and features[0].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"sight": replace(CFG.sight, optimizer="muon")}, "sight.optimizer is muon"),
+        ({"online": replace(CFG.online, optimizer="muon")}, "online.optimizer is muon"),
+        ({"offline": replace(CFG.offline, accumulate=2)}, "offline.accumulate is 2; it must be 1 with DeepSpeed"),
+    ],
+)
+def test_what_its_processes_cannot_do_is_refused_before_anything_is_recorded(tmp_path, changes, why):
+    cfg = replace(CFG, **changes)
+    with pretended(DistributedType.DEEPSPEED) as accelerator, pytest.raises(UserError, match=why):
+        Distillation(cfg, tmp_path / "run", make_student("nano"), ToyRobots(), accelerator=accelerator)
+    assert not (tmp_path / "run").exists()
 
 
 def test_shards_that_leave_no_whole_student_are_refused(tmp_path):

@@ -48,3 +48,12 @@ def test_every_model_is_cut_where_transformers_would_cut_it(scale, layers):
         assert accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == []
         copy_to_cut(nn.ModuleList([make_student(scale)[0]]), accelerator, 4, 1.0)
         assert accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == layers
+
+
+def test_deepspeed_is_told_the_batch_of_every_lesson():
+    """Its three numbers must agree: batch = micro-batch x accumulation x processes."""
+    told = {"gradient_accumulation_steps": 1}
+    with pretended(DistributedType.DEEPSPEED, deepspeed_config=told) as accelerator:
+        for batch in (32, 64):
+            copy_to_cut(nn.Linear(2, 2), accelerator, batch, 1.0)
+            assert told["train_micro_batch_size_per_gpu"] == told["train_batch_size"] == batch

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from accelerate import DistributedType
 from linear import CFG, Linear, Numbered, fit
 from processes import python_environment
 from shards import SHARDING, pretended, sharding_environment
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from mmnav.distill.trainer import Trainer, TrainerCfg, make_optimizers
+from mmnav.distill.trainer import Trainer, TrainerCfg, check_processes, make_optimizers
 from mmnav.errors import UserError
 
 
@@ -121,8 +123,8 @@ def test_muon_takes_the_large_matrices_and_adamw_the_rest():
 @pytest.mark.parametrize(
     ("kind", "setting", "why"),
     [
-        (DistributedType.FSDP, {"optimizer": "muon"}, "muon needs whole matrices, which FSDP cuts up"),
-        (DistributedType.DEEPSPEED, {"optimizer": "muon"}, "muon needs whole matrices, which DEEPSPEED cuts up"),
+        (DistributedType.FSDP, {"optimizer": "muon"}, "optimizer is muon, which .*; FSDP cuts them up"),
+        (DistributedType.DEEPSPEED, {"optimizer": "muon"}, "optimizer is muon, which .*; DEEPSPEED cuts them up"),
         (DistributedType.DEEPSPEED, {"accumulate": 2}, "accumulate is 2; it must be 1"),
     ],
 )
@@ -147,9 +149,29 @@ def test_a_state_of_another_configuration_is_refused(tmp_path):
 
 
 @pytest.mark.unit
-def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
-    with pytest.raises(UserError, match="batch 32 .* multiple of 5"):
-        fit(tmp_path, accumulate=5)
+def test_a_batch_that_cannot_be_divided_is_refused():
+    with pytest.raises(ValueError, match="TrainerCfg.batch is 32; it must be a multiple of accumulate, 5"):
+        replace(CFG, accumulate=5)
+    three = SimpleNamespace(num_processes=3, distributed_type=DistributedType.MULTI_CPU)
+    with pytest.raises(UserError, match="offline.batch is 32; it must be a multiple of 6, for 3 processes x 2"):
+        check_processes(replace(CFG, accumulate=2), three, "offline")
+
+
+@pytest.mark.unit
+def test_a_curve_goes_on_where_the_state_was_saved(tmp_path):
+    """What was drawn after it belongs to steps that are done once more."""
+
+    class Stopped(Numbered):
+        def batch(self, numbers):
+            if numbers[0] >= 8 * CFG.batch:
+                raise KeyboardInterrupt
+            return super().batch(numbers)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, samples=Stopped(), log_every=1)
+    fit(tmp_path, log_every=1)
+    curve = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [point.step for point in curve] == list(range(1, CFG.steps + 1))
 
 
 @pytest.mark.unit

@@ -14,7 +14,11 @@ from mmnav.distill.loop import Distillation
 from mmnav.vla import make_student
 
 if __name__ == "__main__":
-    cfg = replace(CFG, **{stage: replace(CFG.sight, optimizer=sys.argv[2]) for stage in ("sight", "online")})
+    cfg = replace(
+        CFG,
+        reading=replace(CFG.reading, batch=8),
+        **{stage: replace(CFG.sight, optimizer=sys.argv[2]) for stage in ("sight", "online")},
+    )
     folder, student, accelerator = Path(sys.argv[1]), make_student("nano"), cpu_accelerator()
     run = Distillation(cfg, folder, student, ToyRobots(), accelerator=accelerator)
     run.run()

@@ -31,8 +31,7 @@ from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, Prompt
 from .results import describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
-from .sharding import cuts_up
-from .trainer import Samples, Trainer, TrainerCfg
+from .trainer import Samples, Trainer, TrainerCfg, check_processes
 
 _FIRST_ITERATION = 500
 """Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
@@ -98,13 +97,15 @@ class Distillation:
             command: What the user said, for the report.
 
         Raises:
-            UserError: If the folder holds a run of another configuration, student or origin.
+            UserError: If the folder holds a run of another configuration, student or origin, or its processes cannot
+                learn as they are told to.
         """
         self.cfg, self.folder, self._simulator = cfg, Path(folder), simulator
         self.model, self.processor = student
         origin = {"pretrained": sorted(self.model.pretrained), **(origin or {})}
         self._accelerator = accelerator or Accelerator()
-        cuts_up(self._accelerator)  # complains if that cannot be
+        for name in (*self._lessons(), "offline", "online"):
+            check_processes(getattr(cfg, name), self._accelerator, name)
         self._display = display or Display(quiet=True)
         self.families = list(simulator.families)
         self._path = self.folder / "results.json"
@@ -198,25 +199,32 @@ class Distillation:
         self._frames.extend(demos)
         self._demo_steps = len(self._frames)
         if not folder.is_dir():
-            model, given = self.model, self.model.pretrained
-            has_learned = "vision_tower" in given
+            model, lessons = self.model, self._lessons()
+            has_learned = "vision_tower" in model.pretrained
             model.freeze_tower(has_learned, statistics=has_learned)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
-            device, panorama = self._accelerator.device, bool(model.config.panorama_channels)
-            if not has_learned or (panorama and not given & {"sight", "sight.reader"}):
+            device = self._accelerator.device
+            if "sight" in lessons:
                 rig, look = model.config.rig, random_day()
                 samples = DepthSamples(self._frames, draw, rig, look, self.processor, cfg.seed, device)
                 self._teach("sight", DepthPretraining(model, cfg.seed), samples, cfg.sight)
-            if panorama and "sight" not in given:
+            if "panorama" in lessons:
                 features = self._encoded.features()
                 samples = PanoramaSamples(self._frames, features, draw, self.processor, model.config, device)
                 self._teach("panorama", PanoramaPretraining(model), samples, cfg.panorama)
-            if "language_model" not in given:
+            if "reading" in lessons:
                 samples = PromptSamples(self.processor, cfg.seed)
                 self._teach("reading", PromptReading(model, cfg.seed), samples, cfg.reading)
             self.model.set_action_statistics(self._frames.arrays["expert_action"])
             self._save_student(folder)
         self._load_student(folder)
+
+    def _lessons(self) -> list[str]:
+        """The lessons that a student has before the stages: what it was given needs none."""
+        given, panorama = self.model.pretrained, bool(self.model.config.panorama_channels)
+        measures = "vision_tower" in given and (not panorama or bool(given & {"sight", "sight.reader"}))
+        knows = {"sight": measures, "panorama": not panorama or "sight" in given, "reading": "language_model" in given}
+        return [name for name, known in knows.items() if not known]
 
     def _teach(self, name: str, pretraining: Pretraining, samples: Samples, cfg: TrainerCfg) -> None:
         """Trains the parts that a pretraining is for; saves the end, which no student holds until the last lesson."""

@@ -19,7 +19,7 @@ _FARTHEST = 10.0
 
 def _drawn_linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
     """A linear layer that depends on a seed alone, whatever was drawn before: so a resumed run has the same one."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # it is drawn on the CPU
         torch.manual_seed(seed)
         return nn.Linear(inputs, outputs)
 

@@ -217,7 +217,8 @@ def _proportion(results: Mapping) -> str:
         "<h2>Balance, time and samples</h2>\n"
         + _picture("proportion.png", caption)
         + f'<div class="scroll"><table class="stages">\n<tr>{head}</tr>\n{"".join(lines)}</table></div>\n'
-        + '<p class="note">Episodes and control steps are those that the stage learned from.</p>\n'
+        + '<p class="note">Episodes and control steps are those that the stage learned from; a stage that was '
+        "interrupted has the time since the run was last started.</p>\n"
     )
 
 

@@ -78,8 +78,8 @@ class Words:
     """The student: nano, nano-siglip, small or full; config/distill/SCALE.yaml holds its defaults."""
     out: Path | None = None
     """The run's folder; logs/distill/SCALE_seedSEED if not given. A run that is there already goes on."""
-    experts: Path = Path("assets/experts")
-    """Folder of the experts reach, squeeze and avoid."""
+    experts: Path | None = None
+    """Folder of the experts reach, squeeze and avoid; the shipped ones if not given."""
     vision: str | None = None
     """Folder of a pretrained vision tower, or of a student, of whose sight comes with it what fits."""
     language: str | None = None

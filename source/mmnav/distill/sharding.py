@@ -49,6 +49,7 @@ def copy_to_cut(model: nn.Module, accelerator: Accelerator, batch: int, max_grad
         bf16 = accelerator.mixed_precision == "bf16"
         accelerator.state.deepspeed_plugin.deepspeed_config.update(
             train_micro_batch_size_per_gpu=batch,
+            train_batch_size=batch * accelerator.num_processes,
             gradient_clipping=max_grad_norm,
             bf16={"enabled": False},
             torch_autocast={"enabled": bf16, "dtype": "bfloat16"},

@@ -58,6 +58,8 @@ class TrainerCfg:
         """Raises ValueError if a number is impossible; the message names the field and the value."""
         counts = ("steps", "batch", "accumulate", "save_every", "log_every")
         check_fields(self, lambda value: value >= 1, "be at least 1", *counts)
+        is_multiple = lambda value: value % self.accumulate == 0  # noqa: E731
+        check_fields(self, is_multiple, f"be a multiple of accumulate, {self.accumulate}", "batch")
         check_fields(self, ("adamw", "muon").__contains__, "be adamw or muon", "optimizer")
         check_fields(self, lambda value: 0.0 < value < math.inf, "be positive", "lr", "max_grad_norm")
 
@@ -101,25 +103,16 @@ class Trainer:
             accelerator: Processes and precision; a plain one if None.
 
         Raises:
-            UserError: If the batch cannot be divided, or the saved state is of another run.
+            UserError: If processes cannot learn that way, or the saved state is of another run.
         """
         self.accelerator = accelerator or Accelerator()
         self.cfg, self.samples, self.folder = cfg, samples, Path(folder)
-        world = self.accelerator.num_processes
-        if cfg.batch % (world * cfg.accumulate):
-            raise UserError(
-                f"batch {cfg.batch} cannot be divided among {world} processes x {cfg.accumulate} micro-batches; "
-                f"use a multiple of {world * cfg.accumulate}."
-            )
+        check_processes(cfg, self.accelerator)
         self._whole = model if cuts_up(self.accelerator) else None
-        kind = self.accelerator.distributed_type.value
-        if self._whole is not None and cfg.optimizer == "muon":
-            raise UserError(f"optimizer muon needs whole matrices, which {kind} cuts up; use adamw.")
-        if kind == DistributedType.DEEPSPEED.value and cfg.accumulate > 1:
-            raise UserError(f"accumulate is {cfg.accumulate}; it must be 1 with DeepSpeed. FSDP accumulates.")
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._whole is not None:
-            model = copy_to_cut(model, self.accelerator, cfg.batch // world, cfg.max_grad_norm)
+            micro = cfg.batch // self.accelerator.num_processes
+            model = copy_to_cut(model, self.accelerator, micro, cfg.max_grad_norm)
         self.model, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, cfg))
         self.step = 0
         self._losses: deque[float] = deque(maxlen=max(1, cfg.steps // 10))
@@ -132,7 +125,7 @@ class Trainer:
             UserError: If the loss is not finite; the last saved state stays.
         """
         cfg, accelerator = self.cfg, self.accelerator
-        writer = SummaryWriter(self.folder) if accelerator.is_main_process else None
+        writer = SummaryWriter(self.folder, purge_step=self.step + 1) if accelerator.is_main_process else None
         losses = self._losses
         began, first = time.perf_counter(), self.step
         self.model.train()
@@ -142,7 +135,8 @@ class Trainer:
             loss = self._update()
             if not math.isfinite(loss):
                 raise UserError(
-                    f"{self.folder}: the loss of step {self.step} is {loss}; lower its lr, or look at the data."
+                    f"{self.folder}: the loss of step {self.step} is {loss}; look at the data, or lower its lr "
+                    "in another folder."
                 )
             losses.append(loss)
             self.step += 1
@@ -222,6 +216,29 @@ class Trainer:
         share = min(1.0, step / max(cfg.steps, 1))
         fall = cfg.final_lr + (1.0 - cfg.final_lr) * 0.5 * (1.0 + math.cos(math.pi * share))
         return cfg.lr * rise * fall
+
+
+def check_processes(cfg: TrainerCfg, accelerator: Accelerator, name: str = "TrainerCfg") -> None:
+    """Checks that the processes that there are can learn as they are told to.
+
+    Args:
+        cfg: How to learn.
+        accelerator: The processes.
+        name: What the configuration is called, for the message.
+
+    Raises:
+        UserError: If they cannot; the message names the field and what would be right.
+    """
+    world, kind = accelerator.num_processes, accelerator.distributed_type.value
+    if cfg.batch % (world * cfg.accumulate):
+        raise UserError(
+            f"{name}.batch is {cfg.batch}; it must be a multiple of {world * cfg.accumulate}, for {world} processes x "
+            f"{cfg.accumulate} micro-batches."
+        )
+    if cuts_up(accelerator) and cfg.optimizer == "muon":
+        raise UserError(f"{name}.optimizer is muon, which needs whole matrices; {kind} cuts them up: use adamw.")
+    if kind == DistributedType.DEEPSPEED.value and cfg.accumulate > 1:
+        raise UserError(f"{name}.accumulate is {cfg.accumulate}; it must be 1 with DeepSpeed. FSDP accumulates.")
 
 
 def make_optimizers(model: nn.Module, cfg: TrainerCfg) -> list[torch.optim.Optimizer]:
