@@ -43,12 +43,12 @@ def main() -> None:
     from mmnav_tasks.distill import distil, load_experts, origin_of
 
     precision = words.precision or precision_of(before) or native_precision(device)
-    folder = words.experts if words.experts.is_absolute() else ROOT / words.experts
+    folder = words.experts or ROOT / "assets" / "experts"
     experts, origin = load_experts(folder, device), origin_of(folder, precision)
     try:
         student = make_student(words.scale, words.vision, words.language, seed=words.run.seed, **changes)
     except (TypeError, ValueError) as error:
-        raise UserError(f"--student {words.student}: {error}") from error
+        raise UserError(f"--student {words.student}: {error}" if changes else str(error)) from error
     read_run(words.run, out, student[0].config, origin)
     if int(os.getenv("RANK", "0")) == 0:
         told = {name: getattr(words, name) for name in ("scale", "vision", "language", "student")}

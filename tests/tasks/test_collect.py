@@ -8,7 +8,8 @@ import pytest
 import torch
 from processes import run_python
 
-from mmnav_tasks.collect import Disturbance
+from mmnav.errors import UserError
+from mmnav_tasks.collect import Collector, Disturbance
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -91,3 +92,8 @@ def test_experts_are_led_astray_for_a_moment_and_as_often_as_said():
 def test_nobody_is_led_astray_unless_asked_for():
     action, own = Disturbance(50, 0.0, torch.Generator().manual_seed(1))(torch.full((50, 3), 0.5))
     assert own.all() and (action == 0.5).all()
+
+
+def test_no_process_has_the_layouts_of_another_run():
+    with pytest.raises(UserError, match="at most 50 processes"):
+        Collector(None, {}, rank=50)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,12 +10,16 @@ from tensordict import TensorDict
 
 from mmnav.data import Demo
 from mmnav.data.pixels import encode_pixels
+from mmnav.errors import UserError
 from mmnav.evaluate import OUTCOMES
 from mmnav.scenes import as_record
 
 from .layouts import LAYOUT_SEEDS, BlendedStreams
 from .policies import to_velocity
 from .rollout import Policy, watched_by, without_curriculum
+
+_RANK_LAYOUTS, _ROUND_LAYOUTS = 10**7, 10**4
+"""Layouts that are kept for a process and for each of its rounds; a run has the upper half of its seed's."""
 
 _STEP_FIELDS = ("root_pose", "velocity", "goal", "time", "expert_action", "action", "by_expert", "reward")
 
@@ -34,7 +38,13 @@ class Collector:
             experts: An expert for each family of the env's blend, by the family's name, in the blend's order.
             seed: Seed of the layouts and of who drives.
             rank: Number of this process; every process has layouts and draws of its own.
+
+        Raises:
+            UserError: If there are so many processes that their layouts would be another run's.
         """
+        most = LAYOUT_SEEDS // 2 // _RANK_LAYOUTS
+        if rank >= most:
+            raise UserError(f"process {rank} would have the layouts of another seed; use at most {most} processes.")
         self._env, self._experts = env, experts
         self._seed, self._rank = seed, rank
         self._records = [as_record(family) for family in env.cfg.layout.families]
@@ -52,7 +62,6 @@ class Collector:
         disturbance: float = 0.0,
         round_index: int = 0,
         pixels: bool = False,
-        keep: Callable[[Demo], bool] = lambda demo: True,
         on_step: Callable[[int], None] | None = None,
     ) -> list[Demo]:
         """Rolls out from fresh layouts.
@@ -65,7 +74,6 @@ class Collector:
             disturbance: Share of the steps at which an expert that drives is led astray; see :class:`Disturbance`.
             round_index: Number of this rollout within the run: layouts and draws are others in every round.
             pixels: Whether to record the colour views as well, as JPEGs.
-            keep: Which episodes to keep.
             on_step: Called after every step with its number.
 
         Returns:
@@ -76,7 +84,8 @@ class Collector:
         family = assign_families(shares, count).to(env.device)
         before = world.layouts
         # experts trained on the seeds below the middle of a run's range
-        first = self._seed * LAYOUT_SEEDS + LAYOUT_SEEDS // 2 + self._rank * 10**7 + round_index * 10**4
+        first = self._seed * LAYOUT_SEEDS + LAYOUT_SEEDS // 2
+        first += self._rank * _RANK_LAYOUTS + round_index * _ROUND_LAYOUTS
         world.layouts = BlendedStreams(before.cfg, first, family.cpu())
         noise = (self._seed * 1000 + self._rank) * 10**5 + round_index
         draws = torch.Generator(env.device).manual_seed(noise)
@@ -95,7 +104,7 @@ class Collector:
                     drive = _Mixture(student, mixing, draws)
                 for step in range(1, steps + 1):
                     obs = TensorDict(obs, batch_size=count)
-                    expert = self._label(obs, family)
+                    expert = ask_experts(self._experts, obs, family)
                     action, by_expert = drive(expert, obs)
                     noted = self._note(expert, action, by_expert)
                     if pixels:
@@ -105,14 +114,14 @@ class Collector:
                     ended = (terminated | truncated).nonzero().flatten()
                     if len(ended):
                         outcome = self._outcomes(ended)
-                        demos += self._cut(trail, ended, outcome, family, layouts, keep)
+                        demos += self._cut(trail, ended, outcome, family, layouts)
                         layouts[ended] = world.scene.seed[ended]
                         if student is not None and hasattr(student, "forget"):
                             student.forget(ended)
                     if on_step is not None:
                         on_step(step)
                 rest = torch.arange(count, device=env.device)
-                demos += self._cut(trail, rest, ["unfinished"] * count, family, layouts, keep)
+                demos += self._cut(trail, rest, ["unfinished"] * count, family, layouts)
         finally:
             world.layouts = before
         return demos
@@ -131,20 +140,11 @@ class Collector:
         }
         return {name: value.cpu().numpy().copy() for name, value in noted.items()}
 
-    def _label(self, obs: TensorDict, family: torch.Tensor) -> torch.Tensor:
-        """What each env's expert would do, shape [E, 3]."""
-        action = torch.zeros(len(family), 3, device=family.device)
-        for index, expert in enumerate(self._experts.values()):
-            mine = family == index
-            if bool(mine.any()):
-                action[mine] = expert(obs[mine])
-        return action
-
     def _outcomes(self, ended: torch.Tensor) -> list[str]:
         terms = torch.stack([self._env.termination_manager.get_term(name)[ended] for name in OUTCOMES])
         return [OUTCOMES[i] for i in terms.int().argmax(0).tolist()]
 
-    def _cut(self, trail, ended, outcomes, family, layouts, keep) -> list[Demo]:
+    def _cut(self, trail, ended, outcomes, family, layouts) -> list[Demo]:
         """The episodes that end now in some envs."""
         demos = []
         for env, outcome in zip(ended.tolist(), outcomes, strict=True):
@@ -160,9 +160,24 @@ class Collector:
                 labels=list(self._experts)[index],
                 **arrays,
             )
-            if keep(demo):
-                demos.append(demo)
+            demos.append(demo)
         return demos
+
+
+def ask_experts(experts: Mapping[str, Policy], obs: TensorDict, family: torch.Tensor) -> torch.Tensor:
+    """What the expert of each env's capability would do, shape [E, 3].
+
+    Args:
+        experts: The expert of each family.
+        obs: What the envs observe, of E envs.
+        family: Index of each env's family in ``experts``, shape [E].
+    """
+    action = torch.zeros(len(family), 3, device=family.device)
+    for index, expert in enumerate(experts.values()):
+        mine = family == index
+        if bool(mine.any()):
+            action[mine] = expert(obs[mine])
+    return action
 
 
 class Disturbance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,15 @@ from mmnav.scenes import BlendCfg, as_record
 from mmnav.vla import MMNavForAction, MMNavProcessor
 from mmnav.vla.readout import CPU_ATTENTION
 
-from .collect import Collector
+from .collect import Collector, ask_experts
 from .policies import ExpertPolicy, StudentPolicy
 from .rollout import Policy, evaluation_layouts, record_episodes, run_episodes
 
 VALIDATION_SEED = 900
 """Evaluation seed of the layouts that a run chooses its best student by; final tables use others."""
+
+_PATIENCE = timedelta(hours=6)
+"""How long processes wait for one that records, writes or renders a report; torch's default is ten minutes."""
 
 Student = tuple[MMNavForAction, MMNavProcessor]
 
@@ -152,15 +156,10 @@ class _Experts:
     def reset(self, env) -> None:
         for expert in self._experts.values():
             expert.reset(env)
-        self._index = env.world.layouts.family.to(env.device)
+        self._family = env.world.layouts.family.to(env.device)
 
     def __call__(self, obs: TensorDict) -> torch.Tensor:
-        action = torch.zeros(len(self._index), 3, device=self._index.device)
-        for index, expert in enumerate(self._experts.values()):
-            mine = self._index == index
-            if bool(mine.any()):
-                action[mine] = expert(obs[mine])
-        return action
+        return ask_experts(self._experts, obs, self._family)
 
 
 def families_of(env_cfg) -> list[str]:
@@ -215,6 +214,7 @@ def distil(
         report_episodes: Episodes that the report shows.
     """
     from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
 
     from mmnav.distill.display import Display
     from mmnav.distill.report import write_report
@@ -224,7 +224,11 @@ def distil(
     keep_freed_memory()
     if device != "cpu":
         torch.cuda.set_device(device)  # accelerate's own choice is the current device
-    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
+    accelerator = Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=device == "cpu",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
     display = Display(quiet=not accelerator.is_main_process)
     if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
         student[0].language_model.set_attn_implementation(CPU_ATTENTION)
