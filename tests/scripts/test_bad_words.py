@@ -48,7 +48,6 @@ CASES = [
     ((DISTILL, "--student", "history", "[2,-1]", "--out", "{tmp}/run"), "MMNavConfig.history is [2, -1]"),
     ((DISTILL, "--student", "history", "4", "--out", "{tmp}/run"), "MMNavConfig.history is 4; it must be a list"),
     ((DISTILL, "--student", "view_count", '"two"', "--out", "{tmp}/run"), "MMNavConfig.view_count is 'two'"),
-    ("TrainerCfg.batch is 7; it must be a multiple",),
     ((DISTILL, "--student", "panorama_chanels", "0", "--out", "{tmp}/run"), "Did you mean panorama_channels"),
     ((DISTILL, "--scale=nano-siglip", "--student", "image_size", "[48,96]", "--out", "{tmp}/run"), "takes [64, 64]"),
     ((DISTILL, "--seed", "20251003", "--out", "{tmp}/run"), "seed is 20251003; it must lie between 0 and"),
