@@ -46,7 +46,7 @@ class DistillCfg:
     frozen_tower: bool = True
     """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
     chunk: int = 8
-    """Targets of each chunk of frames, where the tower is not frozen."""
+    """Targets of each chunk of frames, where the tower is not frozen; a chunk is one sample of a batch."""
     sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
     """Pretraining of a tower from scratch, and of what a panorama reads of it: they learn depth."""
     panorama: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=1500, batch=64, lr=2e-3))
