@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -79,52 +80,63 @@ class Collector:
         Returns:
             The episodes; those that the end cut off are ``unfinished``.
         """
-        env, world = self._env, self._env.world
-        count = env.num_envs
-        family = assign_families(shares, count).to(env.device)
+        family = assign_families(shares, self._env.num_envs).to(self._env.device)
+        noise = (self._seed * 1000 + self._rank) * 10**5 + round_index
+        draws = torch.Generator(self._env.device).manual_seed(noise)
+        if student is None:
+            drive = Disturbance(len(family), disturbance, draws)
+        else:
+            drive = _Mixture(student, mixing, draws)
+        torch.manual_seed(noise)
+        with (
+            torch.inference_mode(),
+            self._layouts_of(round_index, family),
+            without_curriculum(self._env),
+            watched_by(self._env, student, pixels),
+        ):
+            return self._roll_out(family, steps, drive, student, pixels, on_step)
+
+    @contextlib.contextmanager
+    def _layouts_of(self, round_index: int, family: torch.Tensor) -> Iterator[None]:
+        """The env has a round's own layouts inside, of each env's family."""
+        world = self._env.world
         before = world.layouts
         # experts trained on the seeds below the middle of a run's range
         first = self._seed * LAYOUT_SEEDS + LAYOUT_SEEDS // 2
         first += self._rank * _RANK_LAYOUTS + round_index * _ROUND_LAYOUTS
         world.layouts = BlendedStreams(before.cfg, first, family.cpu())
-        noise = (self._seed * 1000 + self._rank) * 10**5 + round_index
-        draws = torch.Generator(env.device).manual_seed(noise)
-        torch.manual_seed(noise)
         try:
-            with torch.inference_mode(), without_curriculum(env), watched_by(env, student, pixels):
-                demos, trail = [], _Trail(count)
-                obs, _ = env.reset()
-                for policy in (*self._experts.values(), student):
-                    if hasattr(policy, "reset"):
-                        policy.reset(env)
-                layouts = world.scene.seed.clone()
-                if student is None:
-                    drive = Disturbance(count, disturbance, draws)
-                else:
-                    drive = _Mixture(student, mixing, draws)
-                for step in range(1, steps + 1):
-                    obs = TensorDict(obs, batch_size=count)
-                    expert = ask_experts(self._experts, obs, family)
-                    action, by_expert = drive(expert, obs)
-                    noted = self._note(expert, action, by_expert)
-                    if pixels:
-                        noted["pixels"] = [encode_pixels(views) for views in obs["rgb"]]
-                    obs, reward, terminated, truncated, _ = env.step(action)
-                    trail.add(noted | {"reward": reward.cpu().numpy().copy()})
-                    ended = (terminated | truncated).nonzero().flatten()
-                    if len(ended):
-                        outcome = self._outcomes(ended)
-                        demos += self._cut(trail, ended, outcome, family, layouts)
-                        layouts[ended] = world.scene.seed[ended]
-                        if student is not None and hasattr(student, "forget"):
-                            student.forget(ended)
-                    if on_step is not None:
-                        on_step(step)
-                rest = torch.arange(count, device=env.device)
-                demos += self._cut(trail, rest, ["unfinished"] * count, family, layouts)
+            yield
         finally:
             world.layouts = before
-        return demos
+
+    def _roll_out(self, family, steps: int, drive, student: Policy | None, pixels: bool, on_step) -> list[Demo]:
+        """Resets all envs, lets them be driven, and cuts out every episode as it ends."""
+        env, world, trail = self._env, self._env.world, _Trail(len(family))
+        obs, _ = env.reset()
+        for policy in (*self._experts.values(), student):
+            if hasattr(policy, "reset"):
+                policy.reset(env)
+        layouts, demos = world.scene.seed.clone(), []
+        for step in range(1, steps + 1):
+            obs = TensorDict(obs, batch_size=len(family))
+            expert = ask_experts(self._experts, obs, family)
+            action, by_expert = drive(expert, obs)
+            noted = self._note(expert, action, by_expert)
+            if pixels:
+                noted["pixels"] = [encode_pixels(views) for views in obs["rgb"]]
+            obs, reward, terminated, truncated, _ = env.step(action)
+            trail.add(noted | {"reward": reward.cpu().numpy().copy()})
+            ended = (terminated | truncated).nonzero().flatten()
+            if len(ended):
+                demos += self._cut(trail, ended, self._outcomes(ended), family, layouts)
+                layouts[ended] = world.scene.seed[ended]
+                if hasattr(student, "forget"):
+                    student.forget(ended)
+            if on_step is not None:
+                on_step(step)
+        rest = torch.arange(len(family), device=env.device)
+        return demos + self._cut(trail, rest, ["unfinished"] * len(family), family, layouts)
 
     def _note(self, expert: torch.Tensor, action: torch.Tensor, by_expert: torch.Tensor) -> dict[str, np.ndarray]:
         """What a step's record holds of the time before it is made."""

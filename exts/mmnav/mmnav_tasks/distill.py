@@ -213,22 +213,13 @@ def distil(
         precision: ``fp32`` or ``bf16``.
         report_episodes: Episodes that the report shows.
     """
-    from accelerate import Accelerator
-    from accelerate.utils import InitProcessGroupKwargs
-
     from mmnav.distill.display import Display
     from mmnav.distill.report import write_report
 
     from .launch import running_env, task_config
 
     keep_freed_memory()
-    if device != "cpu":
-        torch.cuda.set_device(device)  # accelerate's own choice is the current device
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
-        cpu=device == "cpu",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
-    )
+    accelerator = _accelerator(device, precision)
     display = Display(quiet=not accelerator.is_main_process)
     if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
         student[0].language_model.set_attn_implementation(CPU_ATTENTION)
@@ -241,16 +232,8 @@ def distil(
     with running_env("Distill", env_cfg, log=log) as env:
         robots = Robots(env.unwrapped, experts, seed=cfg.seed, rank=accelerator.process_index, precision=precision)
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        run = Distillation(
-            cfg,
-            out,
-            student,
-            robots,
-            origin=origin,
-            accelerator=accelerator,
-            display=display,
-            command=command,
-        )
+        about = {"origin": origin, "accelerator": accelerator, "display": display, "command": command}
+        run = Distillation(cfg, out, student, robots, **about)
         try:
             results = run.run()
         except KeyboardInterrupt:
@@ -268,3 +251,17 @@ def distil(
         display.say(f"Evaluate: ./isaaclab.sh -p scripts/evaluate.py --policy {best} --task all --out {out / 'table'}")
     accelerator.wait_for_everyone()
     accelerator.end_training()  # a process that leaves while the others are still connected may abort
+
+
+def _accelerator(device: str, precision: str):
+    """What spreads the learning over processes, as ``accelerate launch`` says, on a device and in a precision."""
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+
+    if device != "cpu":
+        torch.cuda.set_device(device)  # accelerate's own choice is the current device
+    return Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=device == "cpu",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )

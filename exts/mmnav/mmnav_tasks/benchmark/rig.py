@@ -13,7 +13,6 @@ from rich.table import Table
 from mmnav.rig import Rig, kernels, random_day
 
 from .cubin import registers
-from .isaac_lab import isaac_lab_cameras
 from .machine import machine, print_table, spread, tell_machine
 from .renderers import PEERS, Contender, Frame, make_frame, ours
 
@@ -48,6 +47,8 @@ def measure_rig(sizes: list[int], rounds: int, scales: bool, on_step: Callable[[
     Returns:
         Machine and results: plain data.
     """
+    from .isaac_lab import isaac_lab_cameras  # takes seconds to import
+
     result = {"benchmark": "rig", "machine": machine(PACKAGES), "tables": [], "threads": [], "renderers": []}
     for size in sizes:  # before Isaac Lab starts threads that take turns on the cores
         on_step(f"{size} px: tables and threads")
