@@ -4,9 +4,10 @@
     ./isaaclab.sh -p scripts/data.py verify EPISODES
     ./isaaclab.sh -p scripts/data.py merge EPISODES MORE --out all.h5
     ./isaaclab.sh -p scripts/data.py video EPISODES --episode 7 --out seven.mp4
-    ./isaaclab.sh -p scripts/data.py export-lerobot EPISODES --out FOLDER
+    python scripts/data.py export-lerobot EPISODES --out FOLDER
 
-EPISODES is a folder of shards or one file. ``verify`` ends with 1 if anything is wrong.
+EPISODES is a folder of shards or one file. ``verify`` ends with 1 if anything is wrong. The last one is for an
+environment without Isaac Lab: ``uv pip install -e '.[lerobot]'`` makes it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ def parse() -> argparse.Namespace:
 
     command(inspect, "inspect", "a table of what is there")
     command(verify, "verify", "checks every byte: checksums, layout, finite numbers")
-    words = command(merge, "merge", "joins episodes into one HDF5 file of robomimic's layout", "+")
-    words.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
+    command(merge, "merge", "joins episodes into one HDF5 file of robomimic's layout", "+")
     words = command(video, "video", "an episode rendered again as MP4: the robot's trail on the map beside its views")
     words.add_argument("--episode", type=int, default=0, help="number of the episode, from 0")
     words = command(export_lerobot, "export-lerobot", "a folder with a LeRobotDataset v3.0, frames rendered again")
@@ -43,6 +43,8 @@ def parse() -> argparse.Namespace:
     words.add_argument("--episodes", type=int, default=sys.maxsize, help="how many, from the first")
     for name in ("merge", "video", "export-lerobot"):
         commands.choices[name].add_argument("--out", type=Path, required=True, help="what to write")
+    for name in ("merge", "video"):
+        commands.choices[name].add_argument("--overwrite", action="store_true", help="replace a file that is there")
     for name in ("video", "export-lerobot"):
         commands.choices[name].add_argument("--seed", type=int, default=0, help="seed of the looks")
     return parser.parse_args()
@@ -92,11 +94,16 @@ def verify(args: argparse.Namespace) -> None:
     sys.exit(1 if bad else 0)
 
 
-def merge(args: argparse.Namespace) -> None:
-    """Writes one file."""
+def check_new_file(args: argparse.Namespace) -> None:
+    """Raises UserError if the file that is to be written is there already, or its folder is not."""
     check_folder("--out", args.out)
     if args.out.exists() and not args.overwrite:
         raise UserError(f"--out {args.out} is there already; say --overwrite or name another file.")
+
+
+def merge(args: argparse.Namespace) -> None:
+    """Writes one file."""
+    check_new_file(args)
     from mmnav.data import merge
 
     print(f"Wrote {merge(args.path, args.out)} episodes to {args.out}.")
@@ -106,7 +113,7 @@ def video(args: argparse.Namespace) -> None:
     """Renders an episode and writes the film."""
     if args.out.suffix != ".mp4":
         raise UserError(f"--out {args.out}: the name must end with .mp4.")
-    check_folder("--out", args.out)
+    check_new_file(args)
     from mmnav.data.shards import read_episode
 
     if len(demo := read_episode(args.path, args.episode)) < 2:

@@ -9,6 +9,7 @@ stopped. Several processes: ``torchrun --nproc_per_node 2 scripts/distill.py ...
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ def main() -> None:
     """Checks the words, makes the student and the robots, runs, writes the report."""
     from mmnav.distill.results import precision_of, read_run
     from mmnav.distill.settings import parse_words, save_settings
+    from mmnav.files import only_one
     from mmnav.precision import native_precision
     from mmnav.vla import make_student
     from mmnav_tasks import launch
@@ -44,16 +46,19 @@ def main() -> None:
 
     precision = words.precision or precision_of(before) or native_precision(device)
     folder = words.experts or ROOT / "assets" / "experts"
-    experts, origin = load_experts(folder, device), origin_of(folder, precision)
+    experts = load_experts(folder, device)
     try:
         student = make_student(words.scale, words.vision, words.language, seed=words.run.seed, **changes)
     except (TypeError, ValueError) as error:
         raise UserError(f"--student {words.student}: {error}" if changes else str(error)) from error
+    origin = origin_of(folder, precision, words.vision, words.language)
     read_run(words.run, out, student[0].config, origin)
-    if int(os.getenv("RANK", "0")) == 0:
-        told = {name: getattr(words, name) for name in ("scale", "vision", "language", "student")}
-        save_settings(out / "settings.yaml", words.run, **told, precision=precision)
-    distil(words.run, out, student, experts, origin, device, precision, words.report_episodes)
+    is_main = int(os.getenv("RANK", "0")) == 0
+    with only_one(out) if is_main else contextlib.nullcontext():
+        if is_main:
+            told = {name: getattr(words, name) for name in ("scale", "vision", "language", "student")}
+            save_settings(out / "settings.yaml", words.run, **told, precision=precision)
+        distil(words.run, out, student, experts, origin, device, precision, words.report_episodes)
 
 
 if __name__ == "__main__":

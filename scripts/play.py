@@ -20,6 +20,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--task", required=True, help="Reach, Squeeze, Avoid or Mixed")
     parser.add_argument("--policy", required=True, help="an expert's or a student's folder, random, straight or oracle")
     parser.add_argument("--video", type=Path, help="MP4 to write; POLICY_TASK.mp4 if not given")
+    parser.add_argument("--overwrite", action="store_true", help="replace a film that is there already")
     parser.add_argument("--episodes", type=int, default=3, help="episodes to play")
     parser.add_argument("--seed", type=int, default=100, help="evaluation seed whose first layouts are played")
     parser.add_argument("--physics", default="kinematic", help="kinematic, ovphysx or isaacsim_physx")
@@ -39,6 +40,8 @@ def main() -> None:
     video = args.video or Path(f"{Path(args.policy).name}_{task.lower()}.mp4")
     if video.suffix != ".mp4":
         raise UserError(f"--video {video}: the name must end with .mp4.")
+    if video.exists() and not args.overwrite:
+        raise UserError(f"--video {video} is there already; say --overwrite or name another file.")
     launch.writable_folder("--video", video.parent)
 
     from rich.progress import Progress
@@ -58,7 +61,7 @@ def main() -> None:
         titles = {i: f"{title} {i}" for i in range(args.episodes)}
         recordings = record_episodes(env.unwrapped, policy, layouts, args.seed, titles)
     for i, recording in enumerate(recordings):
-        print(f"episode {i}: {recording.outcome} after {(len(recording.pose) - 1) * recording.step:.1f} s")
+        print(f"episode {i}: {recording.outcome} after {recording.seconds:.1f} s")
     with Progress(transient=True) as bar:
         row = bar.add_task("writing frames", total=sum(len(r.pose) for r in recordings))
         write_video(video, recordings, DEPTH_RIG.max_range, lambda: bar.advance(row))

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 
 import pytest
 import torch
+from processes import python_environment
 from safetensors.torch import save_file
 
 from mmnav import files
 from mmnav.errors import UserError
-from mmnav.files import find_folder, fingerprint, fresh_folder, replace_folder, write_atomically, writing
+from mmnav.files import find_folder, fingerprint, fresh_folder, only_one, replace_folder, write_atomically, writing
 
 pytestmark = pytest.mark.unit
+
+
+def test_only_one_process_is_inside_and_a_killed_one_is_outside(tmp_path):
+    code = f"from mmnav.files import only_one\nwith only_one({str(tmp_path)!r}): print('in', flush=True); input()"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=python_environment()) as other:
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(UserError, match="another process is at work there"), only_one(tmp_path):
+            pass
+        other.kill()
+    for _ in range(2):
+        with only_one(tmp_path):
+            pass
 
 
 class Killed(BaseException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,6 +32,23 @@ def writing(path: Path) -> Iterator[None]:
         if type(error) is RuntimeError and not any(part in str(error) for part in _TORCH_SAVE):
             raise
         raise UserError(f"{path}: cannot be written ({error}); what was there before stays.") from error
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Inside, no other process is inside for the same folder; a process that ends, however it does, is outside.
+
+    Raises:
+        UserError: If another one is.
+    """
+    with (Path(folder) / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another process is at work there; let it end, or name another folder."
+            ) from None
+        yield
 
 
 def write_atomically(path: Path, text: str) -> None:

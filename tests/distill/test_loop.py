@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import DistributedType
@@ -17,10 +18,12 @@ from safetensors.torch import load_file
 from shards import SHARDING, pretended, sharding_environment
 from toy_robots import CFG, ToyRobots
 
+from mmnav.data import read_demos
+from mmnav.distill import loop
 from mmnav.distill.balance import shares
 from mmnav.distill.loop import Distillation
 from mmnav.distill.results import precision_of, read_run
-from mmnav.distill.samples import DepthSamples, PanoramaSamples, PromptSamples
+from mmnav.distill.samples import DepthSamples, PanoramaSamples, PromptSamples, StepDraw
 from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
 from mmnav.vla import load_student, make_student
@@ -210,9 +213,56 @@ def test_only_successes_are_imitated_offline_and_everything_online(whole):
 
 
 def test_the_checkpoint_holds_the_statistics_of_the_labels(whole):
+    """Those of the demonstrations, whose executed actions are others, also after stage 2."""
     folder, _ = whole
-    model, _ = load_student(folder / "students" / "stage 1")
-    assert not torch.equal(model.action_std, torch.ones(3))
+    demos = [demo for demo in read_demos(folder / "episodes" / "stage 1")]
+    labels = np.concatenate([demo.expert_action for demo in demos[: 3 * 4]])
+    for stage in ("stage 1", "iteration 1"):
+        model, _ = load_student(folder / "students" / stage)
+        np.testing.assert_allclose(model.action_mean, labels.mean(0), rtol=1e-4)
+        np.testing.assert_allclose(model.action_std, labels.std(0, ddof=1), rtol=1e-2)
+
+
+def test_experts_drive_in_stage_1_and_the_student_after_it(tmp_path):
+    robots, student = ToyRobots(), make_student("nano")
+    cfg = replace(CFG, mixing=0.3, disturbance=0.1)
+    Distillation(cfg, tmp_path, student, robots).run()
+    experts = {"student": None, "mixing": 0.0, "disturbance": 0.1, "steps": 400}
+    drives = {"student": student, "mixing": 0.3, "disturbance": 0.0, "steps": cfg.rollout_steps}
+    assert robots.told == [experts, experts, drives]
+
+
+def test_stage_2_goes_on_with_demonstrations_to_the_share_that_was_said(tmp_path, monkeypatch):
+    drawn = []
+
+    class Noted(StepDraw):
+        def __init__(self, frames, *args, **own):
+            drawn.append((len(frames), own))
+            super().__init__(frames, *args, **own)
+
+    monkeypatch.setattr(loop, "StepDraw", Noted)
+    _run(tmp_path, ToyRobots(), replace(CFG, demo_share=0.4))
+    (_, lessons), (demonstrated, offline), (everything, online) = drawn
+    assert lessons == offline == {}
+    assert online == {"demo_steps": demonstrated, "demo_share": 0.4}
+    assert everything > demonstrated
+
+
+def test_an_expert_that_reaches_nothing_ends_the_recording(tmp_path):
+    class Lost(ToyRobots):
+        def collect(self, *args, **kwargs):
+            return [demo for demo in super().collect(*args, **kwargs) if demo.family != "Squeeze"]
+
+    robots = Lost()
+    with pytest.raises(UserError, match="the expert of Squeeze reached no goal in 5 rounds"):
+        _run(tmp_path, robots)
+    assert len(robots.told) == 5
+
+
+def test_demonstrations_end_before_their_rounds_are_those_of_stage_2(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_FIRST_ITERATION", 1)
+    with pytest.raises(UserError, match="demo_steps 80 take over 1 rounds; use more robots"):
+        _run(tmp_path, ToyRobots())
 
 
 def test_a_tower_that_is_not_frozen_learns_to_the_end(tmp_path):

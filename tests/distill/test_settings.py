@@ -46,6 +46,13 @@ def test_saved_settings_are_read_again(tmp_path):
         ('balance: "no"', "balance is 'no'"),
         ("online: {step: 3}", "step.*Did you mean steps"),
         ("a: [", "no YAML"),
+        ("offline: 500", "500 stands where names and values of TrainerCfg must"),
+        ("online:", "None stands where names and values of TrainerCfg must"),
+        ("[1, 2]", "stands where names and values of DistillCfg must"),
+        ("online: {warmup: -5}", "warmup is -5"),
+        ("online: {weight_decay: .nan}", "weight_decay is nan"),
+        ("online: {final_lr: -1.0}", "final_lr is -1"),
+        ("disturbance: 0.9", "disturbance is 0.9"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, text, message):

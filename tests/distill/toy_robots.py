@@ -62,9 +62,11 @@ class ToyRobots:
         self.success = success or {}
         self.evaluations = 0
         self.shares: list[list[float]] = []
+        self.told: list[dict] = []
 
     def collect(self, shares, steps, *, student, mixing, disturbance, round_index, pixels, on_step):
         self.shares.append(list(shares))
+        self.told.append({"student": student, "mixing": mixing, "disturbance": disturbance, "steps": steps})
         torch.rand(3)  # as an env does; nothing that learns may depend on it
         on_step(steps)
         demos = [

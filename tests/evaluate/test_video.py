@@ -18,7 +18,7 @@ def recording(rgb=None):
     pose = np.repeat(scene.start.numpy(), STEPS, 0) + np.linspace(0.0, 1.0, STEPS)[:, None] * (1.0, 0.0, 0.0)
     geoms = np.repeat(scene.position.numpy(), STEPS, 0)
     depth = np.full((STEPS, 4, 4 * 8), 3.0)
-    return Recording("a title", scene, pose, geoms, depth, "collision", 0.5, rgb)
+    return Recording("a title", scene, pose, geoms, depth, "collision", 0.5, 0.5, 2.0, rgb)
 
 
 def plain(count, height, width):
@@ -33,10 +33,17 @@ def regions(frame, color):
     return np.nonzero((np.abs(frame.astype(int) - color) < 3).all(-1))
 
 
-def test_seven_values_make_a_recording_that_shows_depth():
-    whole = recording()
-    seven = [getattr(whole, name) for name in ("title", "scene", "pose", "geom_position", "depth", "outcome", "step")]
-    assert [view.shape for view in Recording(*seven).views(1)] == [(4, 8)] * 4
+def test_a_recording_without_colour_shows_depth():
+    assert [view.shape for view in recording().views(1)] == [(4, 8)] * 4
+
+
+def test_the_clock_shows_each_frame_s_time_and_the_last_one_how_long_the_episode_took():
+    canvas = _Canvas(recording(), MAX_DEPTH)
+    told = []
+    for t in range(STEPS):
+        canvas.frame(t)
+        told.append(canvas._say.get_text())
+    assert told == ["0.5 s", "1.0 s", "1.5 s   collision after 2.0 s"]
 
 
 @pytest.mark.parametrize("shape", [(4, 32, 128), (4, 16, 16), (4, 64, 24), (1, 32, 128), (2, 8, 8)])

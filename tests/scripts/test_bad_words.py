@@ -1,4 +1,4 @@
-"""Bad input gets one clear line that names the word and what would be right, exit code 2, and touches nothing."""
+"""Bad input gets one clear line that names the word and what would be right, exit code 2, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ CASES = [
     ((EVALUATE, "--policy", "random", "--task", "Reach", "--out", "{tmp}/full"), "holds results already"),
     ((EVALUATE, "--policy", "random", "--task", "Reach", "--out", "/dev/null/out"), "cannot write there"),
     ((PLAY, "--task", "Reach", "--policy", "random", "--video", "film.gif"), "must end with .mp4"),
+    ((PLAY, "--task", "Reach", "--policy", "random", "--video", "{tmp}/film.mp4"), "is there already; say --overwrite"),
     ((DISTILL, "--scale", "nanno", "--out", "{tmp}/run"), "unknown scale 'nanno'; there are nano"),
     ((DISTILL, "--scale", "full", "--out", "{tmp}/run"), "--scale full needs --language"),
     ((DISTILL, "--experts", "{tmp}/full", "--out", "{tmp}/run"), "no folder reach, squeeze, avoid there"),
@@ -51,6 +52,9 @@ CASES = [
     ((DISTILL, "--student", "panorama_chanels", "0", "--out", "{tmp}/run"), "Did you mean panorama_channels"),
     ((DISTILL, "--scale=nano-siglip", "--student", "image_size", "[48,96]", "--out", "{tmp}/run"), "takes [64, 64]"),
     ((DISTILL, "--seed", "20251003", "--out", "{tmp}/run"), "seed is 20251003; it must lie between 0 and"),
+    ((DISTILL, "--student", "samples", "3", "--out", "{tmp}/run"), "RigCfg.samples is 3"),
+    ((DISTILL, "--student", "image_size", "[32.5,128]", "--out", "{tmp}/run"), "image_size is [32.5, 128]"),
+    ((DISTILL, "--student", "field_of_view", "[400,400]", "--out", "{tmp}/run"), "MMNavConfig's cameras"),
     ((DISTILL, "--student", "history", "two", "--out", "{tmp}/run"), "must be JSON"),
     ((DISTILL, "--out", "{tmp}/distilled"), "is a run with another"),
     (("-m", "mmnav.scenes", "Reach", "--difficulty", "2"), "--difficulty must lie in [0, 1], not 2.0"),
@@ -74,6 +78,7 @@ def folder(tmp_path_factory):
     (tmp / "broken").mkdir()
     (tmp / "broken" / "model.safetensors").write_bytes(b"cut off")
     (tmp / "broken" / "config.json").write_text(json.dumps({"format": 1}))
+    (tmp / "film.mp4").write_text("precious")
     (tmp / "distilled").mkdir()
     (tmp / "distilled" / "results.json").write_text(json.dumps({"cfg": {"seed": 7}, "student": {}, "origin": {}}))
     return tmp
@@ -108,7 +113,7 @@ def test_a_mistake_is_named_before_anything_starts(commands, folder, words, mess
     assert result.returncode == 2, result.stderr[-2000:]
     assert len(errors) == 1 and message in errors[0]
     assert "Traceback" not in result.stderr
-    assert (folder / "full" / "summary.json").read_text() == "precious"
+    assert {(folder / name).read_text() for name in ("full/summary.json", "film.mp4")} == {"precious"}
 
 
 def test_a_fork_answers_as_a_process_of_its_own(python, commands):

@@ -13,6 +13,8 @@ import imageio.v2 as imageio
 import pytest
 from processes import ROOT, python_environment
 
+from mmnav.files import only_one
+
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 STAGES = ("sight", "panorama", "reading", "offline", "online")
@@ -49,6 +51,19 @@ def test_a_killed_run_goes_on_with_the_same_words(run):
     assert [stage["name"] for stage in after["stages"]] == ["stage 1", "iteration 1"]
     assert after["best"] in ("stage 1", "iteration 1")
     assert "stage 1: training" not in told
+
+
+def test_a_run_goes_on_in_one_process_and_with_its_own_eyes_alone(run, python):
+    """Both are refused before the simulator starts, and change nothing."""
+    folder = run[0]
+    settings = (folder / "settings.yaml").read_bytes()
+    with only_one(folder):
+        busy = python(*WORDS, "--out", folder)
+    other = python(*WORDS, "--out", folder, "--vision", "assets/students/nano")
+    for refused, message in ((busy, "another process is at work there"), (other, "is a run with another vision")):
+        assert refused.returncode == 2 and message in refused.stderr, refused.stderr[-2000:]
+        assert "Evaluating" not in refused.stdout + refused.stderr
+    assert (folder / "settings.yaml").read_bytes() == settings
 
 
 def test_the_run_leaves_its_settings_a_report_and_students(run):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import imageio.v2 as imageio
 import pytest
@@ -75,7 +76,7 @@ def test_a_student_is_played_with_the_colour_that_it_sees(python, tmp_path):
     """Depth views leave the ground black; colour views show it."""
     black = {}
     for policy in ("assets/students/nano", "assets/experts/reach"):
-        video = tmp_path / "film.mp4"
+        video = tmp_path / f"{Path(policy).name}.mp4"
         words = ("--task", "Reach", "--policy", policy, "--episodes", "1", "--video", video)
         result = python("scripts/play.py", *words)
         assert result.returncode == 0, result.stderr[-3000:]

@@ -8,7 +8,7 @@ import torch
 
 from mmnav.scenes import Kind
 from mmnav_tasks.launch import running_env, task_config
-from mmnav_tasks.rollout import evaluation_layouts, run_episodes
+from mmnav_tasks.rollout import Policy, evaluation_layouts, run_episodes
 
 N = 8
 
@@ -108,7 +108,7 @@ def a_touch_between_control_steps_counts(env) -> None:
 def evaluation_repeats_and_leaves_no_trace(env) -> None:
     layouts = evaluation_layouts(5, N)
 
-    class Forward:
+    class Forward(Policy):
         def __call__(self, obs):
             return torch.tensor([[1.0, 0.0, 0.1]]).repeat(N, 1)
 

@@ -48,6 +48,22 @@ def test_a_replayed_panorama_is_what_the_expert_saw(found):
     assert found["panorama_error"] < 1e-4
 
 
+def test_a_student_learns_with_the_commands_that_it_knew_when_it_drove(found):
+    assert found["command_error"] < 1e-6
+
+
+def test_a_student_is_told_of_every_episode_that_ended(found):
+    assert found["forgotten"] == found["ended"] > 0
+
+
+def test_more_episodes_than_robots_are_evaluated_in_parts_on_the_layouts_of_their_families(found):
+    """Every family has its own layouts, one each, and more of them go on where fewer end."""
+    layouts = found["layouts"]
+    assert [len(set(own)) for own in layouts.values()] == [6, 6, 6]
+    assert {name: own[:4] for name, own in layouts.items()} == found["first_layouts"]
+    assert len(set().union(*layouts.values())) == 18
+
+
 def test_a_round_repeats_itself_and_another_round_differs(found):
     assert found["repeats"]
     assert found["differs"]
@@ -72,14 +88,15 @@ def test_no_episode_runs_over_the_end_of_another(found):
     assert found["steps"] == found["expected_steps"]
 
 
-def test_experts_are_led_astray_for_a_moment_and_as_often_as_said():
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_experts_are_led_astray_for_a_moment_and_as_often_as_said(share):
     def roll() -> tuple[torch.Tensor, torch.Tensor]:
-        astray = Disturbance(200, 0.2, torch.Generator().manual_seed(1))
+        astray = Disturbance(200, share, torch.Generator().manual_seed(1))
         steps = [astray(torch.full((200, 3), 0.9)) for _ in range(300)]
         return torch.stack([action for action, _ in steps]), torch.stack([own for _, own in steps])
 
     action, own = roll()
-    assert float((~own).float().mean()) == pytest.approx(0.2, abs=0.02)
+    assert float((~own).float().mean()) == pytest.approx(share, abs=0.02)
     assert (action[own] == 0.9).all()
     assert action.abs().max() <= 1.0
     assert action[~own].std() > 0.3

@@ -20,7 +20,10 @@ from .policies import to_velocity
 from .rollout import Policy, watched_by, without_curriculum
 
 _RANK_LAYOUTS, _ROUND_LAYOUTS = 10**7, 10**4
-"""Layouts that are kept for a process and for each of its rounds; a run has the upper half of its seed's."""
+"""Layouts that are kept for a process and for each of its rounds; a run has the upper half of its seed's.
+
+A round of over a thousand robots of one family may use up its own and begin on the next round's.
+"""
 
 _STEP_FIELDS = ("root_pose", "velocity", "goal", "time", "expert_action", "action", "by_expert", "reward")
 
@@ -115,7 +118,7 @@ class Collector:
         env, world, trail = self._env, self._env.world, _Trail(len(family))
         obs, _ = env.reset()
         for policy in (*self._experts.values(), student):
-            if hasattr(policy, "reset"):
+            if policy is not None:
                 policy.reset(env)
         layouts, demos = world.scene.seed.clone(), []
         for step in range(1, steps + 1):
@@ -131,7 +134,7 @@ class Collector:
             if len(ended):
                 demos += self._cut(trail, ended, self._outcomes(ended), family, layouts)
                 layouts[ended] = world.scene.seed[ended]
-                if hasattr(student, "forget"):
+                if student is not None:
                     student.forget(ended)
             if on_step is not None:
                 on_step(step)
@@ -208,10 +211,11 @@ class Disturbance:
         """Takes the number of robots and the share of their steps that are disturbed.
 
         Raises:
-            ValueError: If the share is not in [0, 1).
+            ValueError: If the share is not in [0, 0.8]: after each disturbance comes a step without, on average.
         """
-        if not 0.0 <= share < 1.0:
-            raise ValueError(f"disturbance is {share}; it must lie in [0, 1).")
+        most = self.STEPS / (self.STEPS + 1)
+        if not 0.0 <= share <= most:
+            raise ValueError(f"disturbance is {share}; it must lie in [0, {most}].")
         self._begin, self._end = share / (self.STEPS * (1.0 - share)), 1.0 / self.STEPS
         self._draws, self._is_on = draws, torch.zeros(count, dtype=torch.bool, device=draws.device)
         self._push = torch.zeros(count, 3, device=draws.device)

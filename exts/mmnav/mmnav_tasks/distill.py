@@ -13,7 +13,7 @@ import torch
 from tensordict import TensorDict
 
 from mmnav.data import Demo
-from mmnav.distill.loop import Distillation
+from mmnav.distill.loop import Distillation, check_learning
 from mmnav.distill.settings import DistillCfg
 from mmnav.errors import UserError
 from mmnav.evaluate import Episode
@@ -23,6 +23,7 @@ from mmnav.memory import keep_freed_memory
 from mmnav.scenes import BlendCfg, as_record
 from mmnav.vla import MMNavForAction, MMNavProcessor
 from mmnav.vla.readout import CPU_ATTENTION
+from mmnav.vla.scales import pretrained_folder
 
 from .collect import Collector, ask_experts
 from .policies import ExpertPolicy, StudentPolicy
@@ -147,7 +148,7 @@ def _typical(episodes: Sequence[Episode]) -> int | None:
     return good[len(good) // 2] if good else None
 
 
-class _Experts:
+class _Experts(Policy):
     """Every robot driven by the expert of its family."""
 
     def __init__(self, experts: dict[str, ExpertPolicy]):
@@ -160,11 +161,6 @@ class _Experts:
 
     def __call__(self, obs: TensorDict) -> torch.Tensor:
         return ask_experts(self._experts, obs, self._family)
-
-
-def families_of(env_cfg) -> list[str]:
-    """Names of the families of a blend, in its order."""
-    return [as_record(family)["family"] for family in env_cfg.layout.families]
 
 
 def load_experts(folder: Path, device: str) -> dict[str, ExpertPolicy]:
@@ -180,10 +176,23 @@ def load_experts(folder: Path, device: str) -> dict[str, ExpertPolicy]:
     return {name: ExpertPolicy(str(path), device) for name, path in folders.items()}
 
 
-def origin_of(experts: Path, precision: str) -> dict[str, object]:
-    """What a run is made with besides its settings and its student: it cannot go on with anything else."""
+def origin_of(
+    experts: Path, precision: str, vision: str | None = None, language: str | None = None
+) -> dict[str, object]:
+    """What a run is made with besides its settings and its student's configuration: it cannot go on with anything else.
+
+    Args:
+        experts: Folder of the experts.
+        precision: ``fp32`` or ``bf16``.
+        vision: Folder of the pretrained vision tower, if one is given.
+        language: Folder or package of the pretrained language model, if one is given.
+    """
     prints = {path.name: fingerprint(path) for path in _expert_folders(experts).values()}
-    return {"experts": prints, "precision": precision}
+    given = {
+        name: word and fingerprint(pretrained_folder(f"--{name}", word))
+        for name, word in {"vision": vision, "language": language}.items()
+    }
+    return {"experts": prints, "precision": precision, **given}
 
 
 def _expert_folders(folder: Path) -> dict[str, Path]:
@@ -211,7 +220,7 @@ def distil(
         origin: See :func:`origin_of`.
         device: Where to simulate and learn.
         precision: ``fp32`` or ``bf16``.
-        report_episodes: Episodes that the report shows.
+        report_episodes: Episodes that the report shows of those that went worst; see :meth:`Robots.telling`.
     """
     from mmnav.distill.display import Display
     from mmnav.distill.report import write_report
@@ -220,6 +229,7 @@ def distil(
 
     keep_freed_memory()
     accelerator = _accelerator(device, precision)
+    check_learning(cfg, student[0], accelerator)
     display = Display(quiet=not accelerator.is_main_process)
     if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
         student[0].language_model.set_attn_implementation(CPU_ATTENTION)

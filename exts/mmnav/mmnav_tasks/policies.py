@@ -16,6 +16,7 @@ from mmnav.scenes.oracle import OraclePolicy
 from mmnav.vla import MMNavConfig, MMNavForAction, MMNavProcessor, load_student
 
 from .agents.expert import check_fits, load_expert
+from .rollout import Policy
 
 
 def to_action(velocity: torch.Tensor) -> torch.Tensor:
@@ -32,7 +33,7 @@ def to_velocity(action: torch.Tensor) -> torch.Tensor:
     return torch.where(action > 0.0, action * highest, -action * lowest)
 
 
-class RandomPolicy:
+class RandomPolicy(Policy):
     """Uniform actions, the same at every evaluation."""
 
     def reset(self, env) -> None:
@@ -45,7 +46,7 @@ class RandomPolicy:
         return 2.0 * torch.rand(len(state), 3, generator=self._generator, device=state.device) - 1.0
 
 
-class StraightPolicy:
+class StraightPolicy(Policy):
     """Turns towards the goal and drives at it, blind to everything between."""
 
     def reset(self, env) -> None:
@@ -60,7 +61,7 @@ class StraightPolicy:
         return torch.stack([forward, torch.zeros_like(forward), (2.0 * bearing).clamp(-1.0, 1.0)], -1)
 
 
-class OracleBaseline:
+class OracleBaseline(Policy):
     """Plans with the whole layout and all movers' ways known, then follows the plan; see :mod:`mmnav.scenes.oracle`."""
 
     def reset(self, env) -> None:
@@ -73,7 +74,7 @@ class OracleBaseline:
         return to_action(self._oracle(self._world.time, self._world.pose))
 
 
-class ExpertPolicy:
+class ExpertPolicy(Policy):
     """A trained expert, checked against the env's observations first."""
 
     def __init__(self, path: str, device: str):
@@ -93,7 +94,7 @@ class ExpertPolicy:
         return self._expert(obs)
 
 
-class StudentPolicy:
+class StudentPolicy(Policy):
     """A distilled student: it sees the colour views, reads its goal from a prompt, and knows its last commands."""
 
     sees_colour = True
@@ -149,7 +150,7 @@ BASELINES = {"random": RandomPolicy, "straight": StraightPolicy, "oracle": Oracl
 """Baselines by the words that ``--policy`` takes."""
 
 
-def make_policy(word: str, device: str, precision: str = "fp32"):
+def make_policy(word: str, device: str, precision: str = "fp32") -> Policy:
     """The policy that a word of ``--policy`` stands for: a baseline's name, an expert's or a student's folder.
 
     Args:
@@ -181,7 +182,7 @@ def fingerprint(word: str) -> str:
     return " ".join(map(files.fingerprint, folders))
 
 
-def prepare(cfg, policies: dict[str, object]) -> None:
+def prepare(cfg, policies: dict[str, Policy]) -> None:
     """Gives an env's configuration the cameras that its policies need.
 
     Raises:
@@ -189,8 +190,8 @@ def prepare(cfg, policies: dict[str, object]) -> None:
     """
     seen: dict[str, tuple] = {}
     for word, policy in policies.items():
-        if hasattr(policy, "prepare"):
-            policy.prepare(cfg)
+        policy.prepare(cfg)
+        if policy.sees_colour:
             seen[word] = (cfg.rgb_views, cfg.rgb_field, cfg.rgb_samples)
     if len(set(seen.values())) > 1:
         raise UserError(f"{', '.join(seen)} were made for different cameras; evaluate them one after the other.")

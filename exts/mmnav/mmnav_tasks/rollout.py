@@ -19,8 +19,28 @@ from .layouts import LayoutList
 EVALUATION_SEEDS = -(10**12)
 """Evaluation seed s draws episode i's layout from this - s * 10^6 - i: no training run ever sees those."""
 
-Policy = Callable[[TensorDict], torch.Tensor]
-"""Maps observations to actions [E, 3]."""
+
+class Policy:
+    """Who drives: maps observations to actions. What a policy need not be told, it need not define."""
+
+    sees_colour = False
+    """Whether it looks at the colour views, which then are rendered."""
+
+    def prepare(self, cfg) -> None:
+        """Gives an env's configuration what the policy needs, before there is an env."""
+
+    def reset(self, env) -> None:
+        """All robots of the unwrapped env begin an episode; forgets everything."""
+
+    def attend(self, robots: torch.Tensor) -> None:
+        """Only these robots count from now on, shape [N]; what the others do, nobody looks at."""
+
+    def forget(self, robots: torch.Tensor) -> None:
+        """New episodes began for some robots, shape [N]."""
+
+    def __call__(self, obs: TensorDict) -> torch.Tensor:
+        """Actions in [-1, 1], shape [E, 3]."""
+        raise NotImplementedError
 
 
 def evaluation_layouts(seed: int, episodes: int) -> np.ndarray:
@@ -35,7 +55,7 @@ def run_episodes(
 
     Args:
         env: The unwrapped env. Under PhysX its layouts are fixed and must be these.
-        policy: The policy; if it has a method ``reset(env)``, that is called first.
+        policy: The policy; it is reset first.
         layouts: Layout seeds, at most one for each env, shape [N]; envs that are left over idle.
         seed: Seed of the dynamics' randomisation.
         on_step: Called after every step with the number of episodes that have ended.
@@ -102,7 +122,7 @@ def record_episodes(
         # what is seen after an episode's last step is the next episode's start: the last frame is the one before
         kept = frames[: max(steps - 1, 1)]
         pose, geoms, depth, *rest = (np.stack([frame[a][i] for frame in kept]) for a in range(len(kept[0])))
-        seen = (pose, geoms, depth, episode.outcome, env.step_dt, *rest)
+        seen = (pose, geoms, depth, episode.outcome, env.step_dt, env.step_dt, episode.time, *rest)
         recordings.append(Recording(title, scenes[i : i + 1], *seen))
     return recordings
 
@@ -110,7 +130,7 @@ def record_episodes(
 @contextlib.contextmanager
 def watched_by(env, policy: Policy | None, recorded: bool = False) -> Iterator[None]:
     """Colour views are rendered inside only if they are recorded or the policy looks at them, as students do."""
-    env.world.colour_wanted.fill_(recorded or getattr(policy, "sees_colour", False))
+    env.world.colour_wanted.fill_(recorded or (policy is not None and policy.sees_colour))
     try:
         yield
     finally:
@@ -130,16 +150,14 @@ class _Nothing:
 def _run(env, policy: Policy, layouts: np.ndarray, on_step) -> list[Episode]:
     world, count = env.world, env.num_envs
     obs, _ = env.reset()
-    if hasattr(policy, "reset"):
-        policy.reset(env)
+    policy.reset(env)
     shortest = path_length(world.scene)
     ended = torch.arange(count, device=env.device) >= len(layouts)
     steps, length, clearance = (torch.zeros(count, device=env.device) for _ in range(3))
     outcome = torch.zeros(count, dtype=torch.long, device=env.device)
     for step in range(1, env.max_episode_length + 1):
         # an env that has ended goes on with another episode, which nobody looks at
-        if hasattr(policy, "attend"):
-            policy.attend((~ended).nonzero().flatten())
+        policy.attend((~ended).nonzero().flatten())
         obs, *_ = env.step(policy(TensorDict(obs, batch_size=count)))
         for index, name in enumerate(OUTCOMES):
             now = env.termination_manager.get_term(name) & ~ended

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from ..errors import UserError
+from ..evaluate import OUTCOMES as ENDINGS
 
 FORMAT = 1
 """Version of the layout inside the files: ``format_version`` of Isaac Lab's own recorder."""
@@ -26,7 +27,7 @@ FIELDS = {
 }
 """Arrays of a :class:`Demo`: their place in the file, as in robomimic and Isaac Lab, and their width (0: none)."""
 
-OUTCOMES = ("collision", "success", "time_out", "unfinished")
+OUTCOMES = (*ENDINGS, "unfinished")
 """How a recorded episode ended; ``unfinished`` if the recording stopped first."""
 
 UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)

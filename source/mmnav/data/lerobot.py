@@ -45,7 +45,8 @@ def check_export(folder: Path):
     except ImportError as error:
         raise UserError(
             f"an export needs the package lerobot, which this environment lacks ({error}). It wants older versions than"
-            " Isaac Lab does: make another environment, and there `uv pip install -e '.[lerobot]'`."
+            " Isaac Lab does: make another environment, there `uv pip install -e '.[lerobot]'`, and use its own"
+            " `python`."
         ) from error
     return LeRobotDataset
 

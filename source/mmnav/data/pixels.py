@@ -132,5 +132,7 @@ def record_again(demo: Demo, title: str, seed: int = 0, size: tuple[int, int] = 
         depth=torch.cat(list(images.depth.unbind(1)), -1).numpy(),
         outcome=demo.outcome,
         step=demo.step,
+        begin=0.0,
+        seconds=len(demo) * demo.step,
         rgb=images.rgb.numpy(),
     )

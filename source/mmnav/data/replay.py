@@ -55,7 +55,7 @@ class Frames:
         self.families: list[str] = []
         """Family of each episode."""
         self.arrays = {name: torch.zeros(0, *shape) for name, shape in _ARRAYS.items()}
-        """Of all steps: ``root_pose``, ``goal``, ``time``, ``velocity``, ``expert_action``, ``action``; see Demo."""
+        """Of all steps: ``root_pose``, ``goal``, ``time``, ``expert_action``, ``action``; see Demo."""
         self.pixels: list[bytes] = []
         """JPEG of every step, if they were kept."""
         self._odometry = torch.zeros(0, 3)
@@ -116,7 +116,7 @@ class Frames:
         return torch.tensor([list(names).index(family) for family in self.families])[self.demo]
 
 
-_ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "velocity": (3,), "expert_action": (3,), "action": (3,)}
+_ARRAYS = {"root_pose": (7,), "goal": (2,), "time": (), "expert_action": (3,), "action": (3,)}
 
 
 def _reckoned(demos: Sequence[Demo]) -> torch.Tensor:

@@ -16,9 +16,6 @@ from ..evaluate.video import Recording
 from ..scenes.picture import draw_robot, draw_scene
 from .balance import FLOOR
 
-MIXED = "Mixed"
-"""The scene that holds all capabilities at once; no expert is made for it."""
-
 MOST_MAPS = 12
 """Most recordings that :func:`draw_trajectories` draws."""
 
@@ -26,18 +23,9 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 _OUTCOMES = {"success": "tab:green", "collision": "tab:red", "time_out": "tab:purple"}
 
 
-def scenes_of(results: Mapping) -> dict[str, str]:
-    """Colours of all scenes that a run was evaluated on, by their names: the families, then Mixed if it was one."""
-    families = results["families"]
-    colors = {family: _COLORS[i % len(_COLORS)] for i, family in enumerate(families)}
-    if any(MIXED in stage["rows"] for stage in results["stages"]):
-        colors.setdefault(MIXED, "#666666")
-    return colors
-
-
-def gaps_of(stage: Mapping) -> dict[str, float]:
-    """The gaps that a stage left, of the families that have one."""
-    return {name: gap for name, gap in (stage.get("gaps") or {}).items() if gap is not None}
+def colors_of(results: Mapping) -> dict[str, str]:
+    """Colours of the families by their names."""
+    return {family: _COLORS[i % len(_COLORS)] for i, family in enumerate(results["families"])}
 
 
 def draw_success(results: Mapping, best: int) -> Figure:
@@ -49,21 +37,20 @@ def draw_success(results: Mapping, best: int) -> Figure:
     """
     figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    colors, stages, handles = scenes_of(results), results["stages"], []
+    colors, stages, handles = colors_of(results), results["stages"], []
     axes.axvspan(best - 0.3, best + 0.3, color="0.93", zorder=0)
     axes.text(best, 104, "best", ha="center", va="bottom", fontsize=8, color="0.35")
     for i, (name, color) in enumerate(colors.items()):
-        shown = [(x, stage["rows"][name]) for x, stage in enumerate(stages) if name in stage["rows"]]
-        rate = 100 * np.array([[row["SR"], row["SR_low"], row["SR_high"]] for _, row in shown])
+        rows = [stage["rows"][name] for stage in stages]
+        rate = 100 * np.array([[row["SR"], row["SR_low"], row["SR_high"]] for row in rows])
         # side by side, so that intervals do not hide each other
-        place = np.array([x for x, _ in shown]) + 0.06 * (i - (len(colors) - 1) / 2)
+        place = np.arange(len(stages)) + 0.06 * (i - (len(colors) - 1) / 2)
         error = [rate[:, 0] - rate[:, 1], rate[:, 2] - rate[:, 0]]
         axes.errorbar(place, rate[:, 0], error, color=color, marker="o", ms=5, lw=2.0, elinewidth=1.1, capsize=3)
         handles.append(Line2D([], [], color=color, marker="o", ms=5, lw=2.0, label=name))
-        if expert := results["experts"].get(name):
-            axes.axhline(100 * expert["SR"], color=color, ls="--", lw=1.2, alpha=0.8, zorder=1)
-            label = f"{name}'s expert, {100 * expert['SR']:.1f} %"
-            handles.append(Line2D([], [], color=color, ls="--", lw=1.2, label=label))
+        expert = 100 * results["experts"][name]["SR"]
+        axes.axhline(expert, color=color, ls="--", lw=1.2, alpha=0.8, zorder=1)
+        handles.append(Line2D([], [], color=color, ls="--", lw=1.2, label=f"{name}'s expert, {expert:.1f} %"))
     axes.set(ylabel="success [%]", ylim=(-3, 103))
     _stage_axis(axes, stages)
     axes.grid(axis="y", alpha=0.3)
@@ -74,26 +61,22 @@ def draw_success(results: Mapping, best: int) -> Figure:
 def draw_proportion(results: Mapping) -> Figure:
     """Draws the gaps that every stage left and the shares of the data it learned from (MM-Nav's proportion)."""
     stages, families = results["stages"], results["families"]
-    kept = [gaps_of(stage) for stage in stages]
-    gaps = {name: [(x, of[name]) for x, of in enumerate(kept) if name in of] for name in families}
-    panels = 2 if any(gaps.values()) else 1
-    figure = Figure(figsize=(5.2 * panels, 3.9), layout="constrained")
-    grid = figure.subplots(1, panels, squeeze=False)[0]
-    colors = scenes_of(results)
-    if panels == 2:
-        _draw_gaps(grid[0], gaps, colors)
-        _stage_axis(grid[0], stages)
+    figure = Figure(figsize=(10.4, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colors = colors_of(results)
+    _draw_gaps(left, {name: [stage["gaps"][name] for stage in stages] for name in families}, colors)
+    _stage_axis(left, stages)
     bottom = np.zeros(len(stages))
     for name in families:
-        share = 100 * np.array([stage["shares"].get(name, 0.0) for stage in stages])
-        grid[-1].bar(range(len(stages)), share, 0.7, bottom, color=colors[name], edgecolor="white", label=name)
+        share = 100 * np.array([stage["shares"][name] for stage in stages])
+        right.bar(range(len(stages)), share, 0.7, bottom, color=colors[name], edgecolor="white", label=name)
         for x in np.flatnonzero(share >= 6.0):  # lower bars have no room for their number; the table has it
             middle = bottom[x] + share[x] / 2
-            grid[-1].text(x, middle, f"{share[x]:.1f}", ha="center", va="center", color="white", fontsize=8)
+            right.text(x, middle, f"{share[x]:.1f}", ha="center", va="center", color="white", fontsize=8)
         bottom += share
-    grid[-1].set(title="the data's shares", ylabel="share [%]", ylim=(0, 100))
-    _stage_axis(grid[-1], stages)
-    handles, labels = grid[-1].get_legend_handles_labels()
+    right.set(title="the data's shares", ylabel="share [%]", ylim=(0, 100))
+    _stage_axis(right, stages)
+    handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(families), fontsize=9, frameon=False)
     return figure
 
@@ -109,7 +92,7 @@ def draw_trajectories(recordings: list[Recording]) -> Figure:
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(max(3.9 * columns, 5.0), 4.0 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
-    longest = max(max((len(r.pose) - 1) * r.step for r in shown), shown[0].step)
+    longest = max(r.seconds for r in shown)
     for axes, recording in zip(panels.flat, shown, strict=False):
         trail = _draw_episode(axes, recording, longest)
     for axes in panels.flat[len(shown) :]:
@@ -127,13 +110,13 @@ def _draw_episode(axes: Axes, recording: Recording, longest: float) -> LineColle
     way = recording.pose[:, :2]
     axes.plot(way[:, 0], way[:, 1], color="0.15", lw=3.2, solid_capstyle="round", zorder=4)
     trail = LineCollection(np.stack([way[:-1], way[1:]], 1), cmap="cool", lw=2.0, zorder=5)
-    trail.set_array(np.arange(len(way) - 1) * recording.step)
+    trail.set_array(recording.begin + np.arange(len(way) - 1) * recording.step)
     trail.set_clim(0.0, longest)
     axes.add_collection(trail, autolim=False)
     axes.plot(*way[0], marker="o", ms=6, color="white", mec="0.15", zorder=5)
     color = _OUTCOMES[recording.outcome]
     draw_robot(axes, recording.pose[-1], color=color)
-    told = f"{recording.outcome.replace('_', '-')} after {(len(way) - 1) * recording.step:.1f} s"
+    told = f"{recording.outcome.replace('_', '-')} after {recording.seconds:.1f} s"
     title = "\n".join([*textwrap.wrap(recording.title, 58), told])
     axes.set_title(title, fontsize=8, color=color, parse_math=False)
     axes.set(xlabel="", ylabel="", anchor="N")
@@ -141,17 +124,17 @@ def _draw_episode(axes: Axes, recording: Recording, longest: float) -> LineColle
     return trail
 
 
-def _draw_gaps(axes: Axes, gaps: dict[str, list[tuple[int, float]]], colors: dict[str, str]) -> None:
+def _draw_gaps(axes: Axes, gaps: dict[str, list[float]], colors: dict[str, str]) -> None:
     """Draws gaps on a logarithmic axis; what is at the floor or below it is hollow and on it."""
-    for i, (name, points) in enumerate(gaps.items()):
-        place = [x + 0.06 * (i - (len(gaps) - 1) / 2) for x, _ in points]
-        height = [max(gap, FLOOR) for _, gap in points]
+    for i, (name, left) in enumerate(gaps.items()):
+        place = [x + 0.06 * (i - (len(gaps) - 1) / 2) for x in range(len(left))]
+        height = [max(gap, FLOOR) for gap in left]
         axes.plot(place, height, color=colors[name], lw=1.6, zorder=2)
         for x, y in zip(place, height, strict=True):
             face = "white" if y == FLOOR else colors[name]
             axes.plot(x, y, marker="o", ms=6, color=colors[name], mfc=face, zorder=3)
     axes.axhline(FLOOR, color="0.35", ls="--", lw=1.0, zorder=1)
-    top = 1.6 * max(max(gap, FLOOR) for points in gaps.values() for _, gap in points)
+    top = 1.6 * max(max(gap, FLOOR) for left in gaps.values() for gap in left)
     axes.set(title="the gaps behind the experts", ylabel="gap", yscale="log", ylim=(0.07, max(top, 1.2)))
     axes.set_yticks([y for y in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if y < max(top, 1.2)])
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

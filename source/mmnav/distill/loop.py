@@ -21,20 +21,23 @@ from ..data.pixels import StoredPixels
 from ..data.replay import Viewer
 from ..errors import UserError
 from ..evaluate import Episode, summarize
-from ..files import fresh_folder, replace_folder, write_atomically
+from ..files import fresh_folder, replace_folder, write_atomically, writing
 from ..rig import random_day
 from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
 from .balance import gap, shares
 from .display import Display
 from .encoded import EncodedFrames
-from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading
-from .results import describe_student, read_run
+from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading, lessons_of
+from .results import best_stage, describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import DistillCfg
 from .trainer import Samples, Trainer, TrainerCfg, check_processes
 
 _FIRST_ITERATION = 500
 """Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
+
+_BARREN_ROUNDS = 5
+"""Rounds of 40 s in which the expert of a capability reaches no goal, after which it is given up."""
 
 
 class Simulator(Protocol):
@@ -63,6 +66,12 @@ class Simulator(Protocol):
     ) -> dict[str, list[Episode]]:
         """Episodes of each capability on layouts that nothing was learned on; of the experts if there is no student."""
         ...
+
+
+def check_learning(cfg: DistillCfg, model: MMNavForAction, accelerator: Accelerator) -> None:
+    """Raises UserError if the processes cannot learn a lesson or a stage as they are told to."""
+    for name in (*lessons_of(model), "offline", "online"):
+        check_processes(getattr(cfg, name), accelerator, name)
 
 
 class Distillation:
@@ -104,8 +113,7 @@ class Distillation:
         self.model, self.processor = student
         origin = {"pretrained": sorted(self.model.pretrained), **(origin or {})}
         self._accelerator = accelerator or Accelerator()
-        for name in (*self._lessons(), "offline", "online"):
-            check_processes(getattr(cfg, name), self._accelerator, name)
+        check_learning(cfg, self.model, self._accelerator)
         self._display = display or Display(quiet=True)
         self.families = list(simulator.families)
         self._path = self.folder / "results.json"
@@ -171,7 +179,12 @@ class Distillation:
         with self._display.bar("experts drive", cfg.demo_steps * len(missing)) as bar:
             tell = lambda: bar.to(sum(cfg.demo_steps - max(steps, 0) for steps in missing.values()))  # noqa: E731
             tell()
+            barren = dict.fromkeys(missing, 0)
             while any(steps > 0 for steps in missing.values()):
+                if writer.shard_count == _FIRST_ITERATION:
+                    raise UserError(
+                        f"demo_steps {cfg.demo_steps} take over {_FIRST_ITERATION} rounds; use more robots."
+                    )
                 wanted = [max(missing[name], 0.02 * cfg.demo_steps) for name in self.families]
                 total = sum(wanted)
                 demos = self._simulator.collect(
@@ -187,6 +200,11 @@ class Distillation:
                 kept = [demo for demo in self._finite(demos) if demo.succeeded]
                 if not kept:
                     raise UserError("the experts did not reach a single goal in 40 s; there is nothing to learn from.")
+                barren = {name: 0 if any(d.family == name for d in kept) else n + 1 for name, n in barren.items()}
+                for name, rounds in barren.items():
+                    if missing[name] > 0 and rounds == _BARREN_ROUNDS:
+                        told = f"reached no goal in {rounds} rounds of 40 s; disturbance is {cfg.disturbance}"
+                        raise UserError(f"the expert of {name} {told}.")
                 for demo in kept:
                     missing[demo.family] -= len(demo) * self._accelerator.num_processes
                     writer.write(demo)
@@ -199,7 +217,7 @@ class Distillation:
         self._frames.extend(demos)
         self._demo_steps = len(self._frames)
         if not folder.is_dir():
-            model, lessons = self.model, self._lessons()
+            model, lessons = self.model, lessons_of(self.model)
             has_learned = "vision_tower" in model.pretrained
             model.freeze_tower(has_learned, statistics=has_learned)
             draw = StepDraw(self._frames, self.families, self._equal(), cfg.seed)
@@ -218,13 +236,6 @@ class Distillation:
             self.model.set_action_statistics(self._frames.arrays["expert_action"])
             self._save_student(folder)
         self._load_student(folder)
-
-    def _lessons(self) -> list[str]:
-        """The lessons that a student has before the stages: what it was given needs none."""
-        given, panorama = self.model.pretrained, bool(self.model.config.panorama_channels)
-        measures = "vision_tower" in given and (not panorama or bool(given & {"sight", "sight.reader"}))
-        knows = {"sight": measures, "panorama": not panorama or "sight" in given, "reading": "language_model" in given}
-        return [name for name, known in knows.items() if not known]
 
     def _teach(self, name: str, pretraining: Pretraining, samples: Samples, cfg: TrainerCfg) -> None:
         """Trains the parts that a pretraining is for; saves the end, which no student holds until the last lesson."""
@@ -305,7 +316,7 @@ class Distillation:
                 record(writer)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
-                (folder / "complete").touch()
+                write_atomically(folder / "complete", "")
         return read_demos(folder, self.cfg.pixels == "stored")
 
     def _shares(self) -> dict[str, float]:
@@ -365,14 +376,14 @@ class Distillation:
 
     def _keep_best(self) -> None:
         """Copies the student with the highest mean success to ``students/best``."""
-        mean = lambda stage: sum(stage["rows"][family]["SR"] for family in self.families)  # noqa: E731
-        best = max(self.results["stages"], key=mean)
+        best = self.results["stages"][best_stage(self.results)]
         self.results["best"] = best["name"]
         self._keep()
+        target = self.folder / "students" / "best"
         if self._accelerator.is_main_process:
-            target = self.folder / "students" / "best"
-            shutil.copytree(self.folder / "students" / best["name"], fresh_folder(target), dirs_exist_ok=True)
-            replace_folder(target)
+            with writing(target):
+                shutil.copytree(self.folder / "students" / best["name"], fresh_folder(target), dirs_exist_ok=True)
+                replace_folder(target)
 
     def _keep(self) -> None:
         """Writes ``results.json``."""

@@ -17,6 +17,14 @@ from ..vla.sight import feature_dim
 _FARTHEST = 10.0
 
 
+def lessons_of(model: MMNavForAction) -> list[str]:
+    """The lessons that a student has before the stages: what it was given needs none."""
+    given, panorama = model.pretrained, bool(model.config.panorama_channels)
+    measures = "vision_tower" in given and (not panorama or bool(given & {"sight", "sight.reader"}))
+    knows = {"sight": measures, "panorama": not panorama or "sight" in given, "reading": "language_model" in given}
+    return [name for name, known in knows.items() if not known]
+
+
 def _drawn_linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
     """A linear layer that depends on a seed alone, whatever was drawn before: so a resumed run has the same one."""
     with torch.random.fork_rng(devices=[]):  # it is drawn on the CPU

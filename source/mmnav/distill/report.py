@@ -14,10 +14,11 @@ from pathlib import Path
 
 from ..errors import UserError, run_main
 from ..evaluate.video import Recording, write_video
-from ..files import write_atomically
+from ..files import write_atomically, writing
 from ..rig import DEPTH_RIG
 from .balance import FLOOR
-from .figures import MOST_MAPS, draw_proportion, draw_success, draw_trajectories, gaps_of, scenes_of
+from .figures import MOST_MAPS, colors_of, draw_proportion, draw_success, draw_trajectories
+from .results import best_stage, mean_success
 
 _DPI = 110
 _MEASURES = ("SR", "CR", "TO", "SPL", "WTT")
@@ -90,8 +91,9 @@ def read_results(path: Path) -> dict:
         needed = [results[name] for name in ("families", "seed", "episodes", "versions", "cfg")]
         needed += [row[name] for rows in lists for row in rows.values() for name in (*_MEASURES, "SR_low", "SR_high")]
         needed += [rows[family] for rows in lists for family in results["families"]] if results["stages"] else []
+        needed += [s[name] for s in results["stages"] for name in ("name", "demos", "steps", "seconds", "loss")]
         needed += [
-            s[name] for s in results["stages"] for name in ("name", "shares", "demos", "steps", "seconds", "loss")
+            s[of][family] for s in results["stages"] for of in ("gaps", "shares") for family in results["families"]
         ]
     except KeyError as error:
         raise UserError(f"{path}: {error} is missing; these are not the results of distill.py.") from error
@@ -102,22 +104,12 @@ def read_results(path: Path) -> dict:
     return results
 
 
-def best_stage(results: Mapping) -> int:
-    """Index of the stage with the highest mean success over the families; the first of equals."""
-    means = [_mean_success(results, stage["rows"]) for stage in results["stages"]]
-    return means.index(max(means))
-
-
-def _mean_success(results: Mapping, rows: Mapping) -> float:
-    """Mean success rate over the families."""
-    return sum(rows[family]["SR"] for family in results["families"]) / len(results["families"])
-
-
 def _complete(path: Path, write: Callable[[Path], None]) -> None:
     """Lets a file be written under another name, then renames it."""
     part = path.with_name(f".{path.name}")
-    write(part)
-    part.replace(path)
+    with writing(path):
+        write(part)
+        part.replace(path)
 
 
 def _write_recordings(folder: Path, recordings: list[Recording]) -> None:
@@ -126,9 +118,9 @@ def _write_recordings(folder: Path, recordings: list[Recording]) -> None:
     told = []
     for number, recording in enumerate(recordings, 1):
         video = f"episode_{number:02d}.mp4"
-        _complete(folder / video, lambda path, r=recording: write_video(path, [r], DEPTH_RIG.max_range))
-        seconds = round((len(recording.pose) - 1) * recording.step, 3)
-        told.append({"video": video, "title": recording.title, "outcome": recording.outcome, "seconds": seconds})
+        write_video(folder / video, [recording], DEPTH_RIG.max_range)
+        shown = {name: getattr(recording, name) for name in ("title", "outcome", "seconds")}
+        told.append({"video": video, **shown})
     write_atomically(folder / "recordings.json", json.dumps(told, indent=2) + "\n")
     for old in set(folder.glob("episode_*.mp4")) - {folder / entry["video"] for entry in told}:
         old.unlink()
@@ -151,7 +143,7 @@ def _summary(results: Mapping, best: int) -> str:
 
 def _success(results: Mapping, best: int) -> str:
     """Success as a picture, and all measures as a table."""
-    scenes, stages = scenes_of(results), results["stages"]
+    scenes, stages = colors_of(results), results["stages"]
     units = {"WTT": "s"}
     head = "".join(
         f'<th class="scene first" colspan="{len(_MEASURES)}" style="border-bottom-color: {color}">{escape(name)}</th>'
@@ -175,11 +167,9 @@ def _success(results: Mapping, best: int) -> str:
 def _line(results: Mapping, name: str, rows: Mapping, best: bool = False) -> str:
     """A line of the table of measures: a stage's, or the experts'."""
     cells = []
-    for scene in scenes_of(results):
-        row = rows.get(scene)
-        for measure in _MEASURES:
-            cells.append(f"<td{_first(measure)}>{_NONE if row is None else _measure(row, measure)}</td>")
-    mean = _percent(_mean_success(results, rows))
+    for scene in colors_of(results):
+        cells += [f"<td{_first(measure)}>{_measure(rows[scene], measure)}</td>" for measure in _MEASURES]
+    mean = _percent(mean_success(rows))
     star = " &#9733; best" * best
     kind = ' class="best"' * best + ' class="experts"' * (rows is results["experts"])
     return f"<tr{kind}><td>{escape(name)}{star}</td><td><b>{mean}</b></td>{''.join(cells)}</tr>\n"
@@ -199,20 +189,17 @@ def _proportion(results: Mapping) -> str:
     families, stages = results["families"], results["stages"]
     lines = []
     for stage in stages:
-        gaps = gaps_of(stage)
         cells = [escape(stage["name"]), _duration(stage["seconds"]), f"{stage['demos']:,}", f"{stage['steps']:,}"]
         cells.append(f"{stage['loss']:.4f}" if stage["loss"] == stage["loss"] else _NONE)  # NaN: nothing was trained
-        cells += [_percent(stage["shares"][name]) if name in stage["shares"] else _NONE for name in families]
-        cells += [f"{gaps[name]:.2f}" if name in gaps else _NONE for name in families]
+        cells += [_percent(stage["shares"][name]) for name in families]
+        cells += [f"{stage['gaps'][name]:.2f}" for name in families]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n")
     names = [f"share {name} [%]" for name in families] + [f"gap {name}" for name in families]
     head = "".join(f"<th>{escape(name)}</th>" for name in ("stage", "time", "episodes", "steps", "loss", *names))
-    caption = "The capabilities' shares of the data of every stage."
-    if any(gaps_of(stage) for stage in stages):
-        caption = (
-            "Left the gaps that every stage left, WTT of the student / WTT of the expert - 1 (dashed: their floor, "
-            f"{FLOOR:g}; hollow: at it or below). Right the capabilities' shares of the data of every stage."
-        )
+    caption = (
+        "Left the gaps that every stage left, WTT of the student / WTT of the expert - 1 (dashed: their floor, "
+        f"{FLOOR:g}; hollow: at it or below). Right the capabilities' shares of the data of every stage."
+    )
     return (
         "<h2>Balance, time and samples</h2>\n"
         + _picture("proportion.png", caption)

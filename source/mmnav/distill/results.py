@@ -57,3 +57,14 @@ def describe_student(config: MMNavConfig) -> dict:
     inner = {"vision": config.vision_config.to_dict(), "language": config.text_config.to_dict()}
     kept = {name: {k: v for k, v in c.items() if k not in _PASSING} for name, c in inner.items()}
     return json.loads(json.dumps({name: getattr(config, name) for name in names} | kept))
+
+
+def best_stage(results: Mapping) -> int:
+    """Index of the stage with the highest mean success; the first of equals."""
+    means = [mean_success(stage["rows"]) for stage in results["stages"]]
+    return means.index(max(means))
+
+
+def mean_success(rows: Mapping[str, Mapping]) -> float:
+    """Mean success rate over the families."""
+    return sum(row["SR"] for row in rows.values()) / len(rows)

@@ -24,7 +24,7 @@ class DistillCfg:
     seed: int = 0
     """Seed of the layouts, the samples and the student's first weights."""
     robots: int = 64
-    """Robots of each capability that are rolled out at a time; 64 in the paper."""
+    """Robots that are rolled out at a time, a capability; 64 in the paper. The shares divide all of them."""
     demo_steps: int = 25_000
     """Least control steps of successful expert episodes of each capability, for stage 1."""
     disturbance: float = 0.2
@@ -64,7 +64,7 @@ class DistillCfg:
         check_fields(self, lambda value: value >= 1, "be at least 1", *counts)
         check_fields(self, lambda value: value >= 0, "be 0 or more", "iterations")
         check_fields(self, lambda value: 0 <= value < SEEDS, f"lie between 0 and {SEEDS - 1}", "seed")
-        check_fields(self, lambda value: 0.0 <= value < 1.0, "lie in [0, 1)", "disturbance")
+        check_fields(self, lambda value: 0.0 <= value <= 0.8, "lie in [0, 0.8]", "disturbance")
         check_fields(self, lambda value: 0.0 <= value <= 1.0, "lie in [0, 1]", "mixing", "demo_share")
         check_fields(self, ("on", "off").__contains__, "be on or off", "balance")
         check_fields(self, ("rendered", "stored").__contains__, "be rendered or stored", "pixels")
@@ -92,7 +92,8 @@ class Words:
     """Of the student's arithmetic; weights are kept in fp32. If not given, the run's own, or the machine's: bf16 where
     the hardware multiplies in it."""
     report_episodes: int = 6
-    """Episodes of the best student that the report shows: those that went worst, and a typical one of each family."""
+    """Episodes of the best student that the report shows of those that went worst; a typical one of each family comes
+    besides."""
     run: Annotated[DistillCfg, tyro.conf.arg(name="")] = field(default_factory=DistillCfg)
     """What the run does."""
 
@@ -145,6 +146,8 @@ def save_settings(path: Path, cfg: DistillCfg, **more: object) -> None:
 
 def _fill(default, words: dict):
     """A copy of a dataclass with the fields that a mapping names."""
+    if not isinstance(words, dict):
+        raise TypeError(f"{words!r} stands where names and values of {type(default).__name__} must.")
     known = {f.name: getattr(default, f.name) for f in fields(default)}
     filled = {}
     for name, value in words.items():

@@ -62,6 +62,8 @@ class TrainerCfg:
         check_fields(self, is_multiple, f"be a multiple of accumulate, {self.accumulate}", "batch")
         check_fields(self, ("adamw", "muon").__contains__, "be adamw or muon", "optimizer")
         check_fields(self, lambda value: 0.0 < value < math.inf, "be positive", "lr", "max_grad_norm")
+        check_fields(self, lambda value: 0.0 <= value <= 1.0, "lie in [0, 1]", "final_lr")
+        check_fields(self, lambda value: 0.0 <= value < math.inf, "be 0 or more", "warmup", "weight_decay")
 
 
 class Samples(Protocol):

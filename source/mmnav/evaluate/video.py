@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
+from ..files import writing
 from ..robot import VIEWS
 from ..scenes import SceneBatch
 from ..scenes.picture import draw_robot, draw_scene
@@ -20,7 +21,7 @@ from ..scenes.picture import draw_robot, draw_scene
 
 @dataclass
 class Recording:
-    """What happened in one episode, step by step."""
+    """What happened in one episode, frame by frame."""
 
     title: str
     """Said above the map."""
@@ -35,7 +36,11 @@ class Recording:
     outcome: str
     """How it ended: success, collision or time_out."""
     step: float
-    """Duration of a step [s]."""
+    """Time from one frame to the next [s]."""
+    begin: float
+    """Time of the first frame [s], since the episode's start."""
+    seconds: float
+    """How long the episode took [s]; what came of its last step may be no frame any more."""
     rgb: np.ndarray | None = None
     """Colour views F, R, B, L, shape [T, V, 3, H, W], uint8; shown instead of the depth if given."""
 
@@ -52,13 +57,14 @@ def write_video(
     """Writes the recordings one after the other as an MP4 in real time; the last frame of each stays for a second.
 
     Args:
-        path: File to write.
+        path: File to write; it is complete or not there.
         recordings: The episodes.
         max_depth: Depth that is drawn darkest [m].
         on_frame: Called after every frame of an episode.
     """
     fps = round(1.0 / recordings[0].step)
-    with imageio.get_writer(path, fps=fps, codec="libx264", quality=8, macro_block_size=8) as writer:
+    part = path.with_name(f".{path.name}")
+    with writing(path), imageio.get_writer(part, fps=fps, codec="libx264", quality=8, macro_block_size=8) as writer:
         for recording in recordings:
             canvas = _Canvas(recording, max_depth)
             for t in range(len(recording.pose)):
@@ -68,6 +74,7 @@ def write_video(
                     on_frame()
             for _ in range(fps):
                 writer.append_data(frame)
+    part.replace(path)
 
 
 class _Canvas:
@@ -118,8 +125,8 @@ class _Canvas:
             patch.set_xy(outline + (recording.geom_position[t, k] - first[k])[:2])
         for image, view in zip(self._images, recording.views(t), strict=True):
             image.set_data(view)
-        last = t == len(recording.pose) - 1
-        self._say.set_text(f"{t * recording.step:.1f} s" + (f"   {recording.outcome}" if last else ""))
+        ended = f"   {recording.outcome} after {recording.seconds:.1f} s"
+        self._say.set_text(f"{recording.begin + t * recording.step:.1f} s" + ended * (t == len(recording.pose) - 1))
         for artist in sorted(self._moving, key=lambda a: a.get_zorder()):
             artist.axes.draw_artist(artist)
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()

@@ -87,6 +87,13 @@ class MMNavConfig(PreTrainedConfig):
         side, shape = getattr(self.vision_config, "image_size", None), list(self.image_size)
         if hasattr(self.vision_config, "patch_size") and isinstance(side, int) and shape != [side, side]:
             raise ValueError(f"MMNavConfig.image_size is {shape}; its vision tower takes {[side, side]}.")
+        check_fields(
+            self, lambda value: _are(value, int), "be whole numbers", "image_size", "current_grid", "history_grid"
+        )
+        try:
+            self.rig  # noqa: B018  complains of lenses and rays that no simulator could render
+        except ValueError as error:
+            raise ValueError(f"MMNavConfig's cameras: {error}") from error
         super().__post_init__(**kwargs)
 
     @property

@@ -162,7 +162,7 @@ def make_student(
 
 def _load_vision(folder: str):
     """A pretrained vision tower, the student that it is of or else None, and its image processor."""
-    path = _pretrained_folder("--vision", folder)
+    path = pretrained_folder("--vision", folder)
     try:
         config = AutoConfig.from_pretrained(path)
         if config.model_type == MMNavConfig.model_type:  # a student, whose tower is wanted
@@ -194,7 +194,7 @@ def _try_tower(model: MMNavForAction, folder: str) -> None:
 
 def _load_language(folder: str):
     """A pretrained language model without its head, and its tokenizer."""
-    path = _pretrained_folder("--language", folder)
+    path = pretrained_folder("--language", folder)
     gguf = sorted(path.glob("*.gguf"))
     extra = {"gguf_file": gguf[0].name} if gguf else {}
     try:
@@ -234,8 +234,12 @@ def _why(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _pretrained_folder(flag: str, word: str) -> Path:
-    """The folder of a checkpoint, or of the installed package of that name, with what it must hold."""
+def pretrained_folder(flag: str, word: str) -> Path:
+    """The folder of a checkpoint, or of the installed package of that name, with what it must hold.
+
+    Raises:
+        UserError: If there is none, or it lacks a file; the message begins with the flag and the word.
+    """
     path = Path(word)
     if not path.is_dir() and word.isidentifier():
         found = importlib.util.find_spec(word)

@@ -16,11 +16,13 @@ from tensordict import TensorDict
 from mmnav.errors import UserError
 from mmnav.files import fresh_folder, replace_folder
 
+from ..rollout import Policy
+
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 @dataclass
-class Expert:
+class Expert(Policy):
     """A trained actor that maps observations to actions."""
 
     actor: MLPModel
