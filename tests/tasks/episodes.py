@@ -11,14 +11,15 @@ import torch
 
 from mmnav_tasks.agents.expert import load_expert
 from mmnav_tasks.launch import running_env, task_config
-from mmnav_tasks.rollout import evaluation_layouts, run_episodes
+from mmnav_tasks.rollout import Policy, evaluation_layouts, run_episodes
 
 EXPERTS = Path(__file__).parents[2] / "assets" / "experts"
 EPISODES = 100
 
 
-def stand_still(obs) -> torch.Tensor:
-    return torch.zeros(obs.batch_size[0], 3)
+class StandStill(Policy):
+    def __call__(self, obs):
+        return torch.zeros(obs.batch_size[0], 3)
 
 
 def run(task: str, physics: str) -> None:
@@ -27,7 +28,7 @@ def run(task: str, physics: str) -> None:
     cfg.sim.device, cfg.scene.num_envs, cfg.layouts = "cpu", EPISODES, layouts.tolist()
     policies = {"expert": load_expert(EXPERTS / task.lower())}
     if task == "Avoid":
-        policies["stand still"] = stand_still
+        policies["stand still"] = StandStill()
     with running_env(task, cfg) as env:
         for name, policy in policies.items():
             episodes = run_episodes(env.unwrapped, policy, layouts, 77)
