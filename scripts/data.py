@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from mmnav.errors import UserError, check_folder, run_main
+from mmnav.errors import UserError, check_folder, check_new_file, run_main
 
 
 def parse() -> argparse.Namespace:
@@ -94,16 +94,10 @@ def verify(args: argparse.Namespace) -> None:
     sys.exit(1 if bad else 0)
 
 
-def check_new_file(args: argparse.Namespace) -> None:
-    """Raises UserError if the file that is to be written is there already, or its folder is not."""
-    check_folder("--out", args.out)
-    if args.out.exists() and not args.overwrite:
-        raise UserError(f"--out {args.out} is there already; say --overwrite or name another file.")
-
-
 def merge(args: argparse.Namespace) -> None:
     """Writes one file."""
-    check_new_file(args)
+    check_folder("--out", args.out)
+    check_new_file("--out", args.out, args.overwrite)
     from mmnav.data import merge
 
     print(f"Wrote {merge(args.path, args.out)} episodes to {args.out}.")
@@ -113,7 +107,8 @@ def video(args: argparse.Namespace) -> None:
     """Renders an episode and writes the film."""
     if args.out.suffix != ".mp4":
         raise UserError(f"--out {args.out}: the name must end with .mp4.")
-    check_new_file(args)
+    check_folder("--out", args.out)
+    check_new_file("--out", args.out, args.overwrite)
     from mmnav.data.shards import read_episode
 
     if len(demo := read_episode(args.path, args.episode)) < 2:

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from mmnav.errors import UserError, run_main
+from mmnav.errors import UserError, check_new_file, run_main
 
 
 def parse() -> argparse.Namespace:
@@ -40,8 +40,7 @@ def main() -> None:
     video = args.video or Path(f"{Path(args.policy).name}_{task.lower()}.mp4")
     if video.suffix != ".mp4":
         raise UserError(f"--video {video}: the name must end with .mp4.")
-    if video.exists() and not args.overwrite:
-        raise UserError(f"--video {video} is there already; say --overwrite or name another file.")
+    check_new_file("--video", video, args.overwrite)
     launch.writable_folder("--video", video.parent)
 
     from rich.progress import Progress

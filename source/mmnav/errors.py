@@ -60,6 +60,12 @@ def check_folder(flag: str, path: Path) -> None:
         raise UserError(f"{flag} {path}: the folder {path.parent} does not exist.")
 
 
+def check_new_file(flag: str, path: Path, overwrite: bool) -> None:
+    """Raises UserError if a file that is to be written is there already, unless it is to be replaced."""
+    if path.exists() and not overwrite:
+        raise UserError(f"{flag} {path} is there already; say --overwrite or name another file.")
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Runs a script: a user's mistake ends it with one line and exit code 2, Ctrl-C quietly with 130."""
     try:

@@ -71,6 +71,19 @@ def write_atomically(path: Path, text: str) -> None:
             raise
 
 
+@contextlib.contextmanager
+def completing(path: Path) -> Iterator[Path]:
+    """Inside, a file is written under another name, which this yields; at the end it gets its own.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}")
+    with writing(path):
+        yield part
+        part.replace(path)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from ..errors import UserError, run_main
 from ..evaluate.video import Recording, write_video
-from ..files import write_atomically, writing
+from ..files import completing, write_atomically
 from ..rig import DEPTH_RIG
 from .balance import FLOOR
 from .figures import MOST_MAPS, colors_of, draw_proportion, draw_success, draw_trajectories
@@ -53,8 +55,8 @@ def write_report(folder: Path, results: dict, recordings: list[Recording]) -> Pa
     """
     folder.mkdir(parents=True, exist_ok=True)
     best = best_stage(results)
-    _complete(folder / "success.png", lambda path: draw_success(results, best).savefig(path, dpi=_DPI))
-    _complete(folder / "proportion.png", lambda path: draw_proportion(results).savefig(path, dpi=_DPI))
+    _save(folder / "success.png", draw_success(results, best))
+    _save(folder / "proportion.png", draw_proportion(results))
     if recordings:
         _write_recordings(folder, recordings)
     parts = [
@@ -104,17 +106,15 @@ def read_results(path: Path) -> dict:
     return results
 
 
-def _complete(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets a file be written under another name, then renames it."""
-    part = path.with_name(f".{path.name}")
-    with writing(path):
-        write(part)
-        part.replace(path)
+def _save(path: Path, figure: Figure) -> None:
+    """Writes a picture."""
+    with completing(path) as part:
+        figure.savefig(part, dpi=_DPI)
 
 
 def _write_recordings(folder: Path, recordings: list[Recording]) -> None:
     """Writes the maps, a video each, and ``recordings.json``, which says what they show; drops older videos."""
-    _complete(folder / "trajectories.png", lambda path: draw_trajectories(recordings).savefig(path, dpi=_DPI))
+    _save(folder / "trajectories.png", draw_trajectories(recordings))
     told = []
     for number, recording in enumerate(recordings, 1):
         video = f"episode_{number:02d}.mp4"

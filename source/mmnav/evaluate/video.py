@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
-from ..files import writing
+from ..files import completing
 from ..robot import VIEWS
 from ..scenes import SceneBatch
 from ..scenes.picture import draw_robot, draw_scene
@@ -63,8 +63,8 @@ def write_video(
         on_frame: Called after every frame of an episode.
     """
     fps = round(1.0 / recordings[0].step)
-    part = path.with_name(f".{path.name}")
-    with writing(path), imageio.get_writer(part, fps=fps, codec="libx264", quality=8, macro_block_size=8) as writer:
+    how = {"fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 8}
+    with completing(path) as part, imageio.get_writer(part, **how) as writer:
         for recording in recordings:
             canvas = _Canvas(recording, max_depth)
             for t in range(len(recording.pose)):
@@ -74,7 +74,6 @@ def write_video(
                     on_frame()
             for _ in range(fps):
                 writer.append_data(frame)
-    part.replace(path)
 
 
 class _Canvas:

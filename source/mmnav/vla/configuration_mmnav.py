@@ -65,11 +65,12 @@ class MMNavConfig(PreTrainedConfig):
             if value is None or isinstance(value, dict):
                 value = dict(value or {})
                 setattr(self, name, CONFIG_MAPPING[value.pop("model_type", default)](**value))
-        pairs = ("image_size", "current_grid", "history_grid", "field_of_view")
+        whole = ("image_size", "current_grid", "history_grid")
         is_pair = lambda value: _are(value, int, float) and len(value) == 2 and min(value) > 0  # noqa: E731
         are_steps = lambda value: _are(value, int) and min(value, default=1) >= 1  # noqa: E731
         fall = lambda value: are_steps(value) and list(value) == sorted(set(value), reverse=True)  # noqa: E731
-        check_fields(self, is_pair, "be two positive numbers (down, across)", *pairs)
+        check_fields(self, is_pair, "be two positive numbers (down, across)", *whole, "field_of_view")
+        check_fields(self, lambda value: _are(value, int), "be whole numbers", *whole)
         check_fields(self, are_steps, "be a list of whole numbers, 1 step ago or earlier", "trail")
         check_fields(self, fall, "be a list of whole numbers that fall, and end at 1 step ago or earlier", "history")
         divides = lambda value: not any(a % b for a, b in zip(self.current_grid, value, strict=True))  # noqa: E731
@@ -87,9 +88,6 @@ class MMNavConfig(PreTrainedConfig):
         side, shape = getattr(self.vision_config, "image_size", None), list(self.image_size)
         if hasattr(self.vision_config, "patch_size") and isinstance(side, int) and shape != [side, side]:
             raise ValueError(f"MMNavConfig.image_size is {shape}; its vision tower takes {[side, side]}.")
-        check_fields(
-            self, lambda value: _are(value, int), "be whole numbers", "image_size", "current_grid", "history_grid"
-        )
         try:
             self.rig  # noqa: B018  complains of lenses and rays that no simulator could render
         except ValueError as error:
