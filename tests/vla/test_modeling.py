@@ -196,16 +196,22 @@ def test_the_auto_classes_know_the_student_without_remote_code(student, tmp_path
     assert "auto_map" not in (tmp_path / "config.json").read_text()
 
 
-def test_gradient_checkpointing_changes_no_gradient():
-    gradients = []
+def test_gradient_checkpointing_computes_layers_again_and_changes_no_gradient():
+    gradients, runs = [], []
     for checkpointing in (False, True):
         model, processor = make_student("nano-siglip", seed=1)
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model.train()
+        layers = [model.vision_tower.encoder.layers[0], model.language_model.layers[0]]
+        ran = []
+        for layer in layers:
+            layer.self_attn.register_forward_pre_hook(lambda module, *_, ran=ran: ran.append(module))
         chunk = _chunk((model, processor), targets=2)
         model(**chunk, labels=torch.ones(2, 2, 3)).loss.backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+        runs.append([ran.count(layer.self_attn) for layer in layers])
+    assert runs == [[1, 1], [2, 2]]
     assert len(gradients[0]) == len(gradients[1]) > 50
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)

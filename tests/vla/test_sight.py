@@ -108,3 +108,61 @@ def test_a_panorama_begins_as_what_the_ring_shows_and_so_does_its_mirror_image(s
         other = sight.panorama(**{**given, "moves": moves}, mirrored=torch.ones(2, dtype=torch.bool))
     assert not seen[..., -2:].any() and (seen[..., 0] == seen[..., 3]).all()
     torch.testing.assert_close(other[..., :4], mirror_ring(seen, 1)[..., :4], rtol=0.0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """A sight of the paper's tokens: 16 a view now, 4 a view in each of two earlier frames."""
+    shape = {"image_size": [64, 64], "current_grid": [4, 4], "history_grid": [2, 2], "history": [4, 2]}
+    return make_student("nano", seed=1, panorama_channels=0, **shape)[0].eval()
+
+
+def _tokens(model, **changes) -> torch.Tensor:
+    """Frame by frame and view by view, a marker and the tokens of the cells: a list of [1 + P, D]."""
+    views, features = model.config.view_count, feature_dim(model.config)
+    given = {
+        "current": torch.zeros(1, views, 16, features),
+        "history": torch.zeros(1, 2, views, 4, features),
+        "history_mask": torch.ones(1, 2, dtype=torch.bool),
+    }
+    tokens, there = model.sight(**{**given, **changes})
+    assert tokens.shape[:2] == there.shape == (1, 2 * views * (1 + 4) + views * (1 + 16))
+    return list(tokens[0].split([5] * 2 * views + [17] * views))
+
+
+def test_a_frame_is_a_marker_and_a_token_for_every_cell_view_by_view(frames):
+    """The history's frames come first; what a cell shows is told by its own token alone."""
+    with torch.inference_mode():
+        before = _tokens(frames)
+        for name, shape, first in (("history", (1, 2, 4, 4), 0), ("current", (1, 4, 16), 8)):
+            for place in range(torch.Size(shape[1:-1]).numel()):
+                shown = torch.zeros(*shape, feature_dim(frames.config))
+                shown.flatten(1, -3)[:, place, 2] = torch.randn(shown.shape[-1])
+                after = _tokens(frames, **{name: shown})
+                changed = [(a != b).any(-1).nonzero().flatten().tolist() for a, b in zip(after, before, strict=True)]
+                assert changed == [[3] if i == first + place else [] for i in range(12)], (name, place)
+
+
+def test_markers_views_and_times_are_told_apart(frames):
+    """Of cells that show the same, tokens differ by what was learned of their view and their time."""
+    sight = frames.sight
+    with torch.inference_mode():
+        parts = _tokens(frames)
+        times, views = sight.time_embedding.weight, sight.view_embedding.weight
+        for i, part in enumerate(parts):
+            time, view = min(i // 4, 2), i % 4
+            torch.testing.assert_close(part[0], sight.view_marker.weight[view] + times[time])
+            plain = part[1] - times[time] - views[view]
+            torch.testing.assert_close(part[1:] - times[time] - views[view], plain.expand(len(part) - 1, -1))
+            torch.testing.assert_close(plain, parts[0][1] - times[0] - views[0], rtol=0.0, atol=1e-6)
+        for place in (0, 1):
+            assert len({tuple(part[place].tolist()) for part in parts}) == 12
+
+
+def test_frames_that_were_not_there_are_marked(frames):
+    given = {"history_mask": torch.tensor([[False, True]])}
+    features = feature_dim(frames.config)
+    shown = {"current": torch.zeros(1, 4, 16, features), "history": torch.zeros(1, 2, 4, 4, features)}
+    with torch.inference_mode():
+        _, there = frames.sight(**shown, **given)
+    assert there[0].tolist() == [False] * 20 + [True] * (20 + 68)

@@ -86,7 +86,8 @@ class MMNavConfig(PreTrainedConfig):
             check_fields(self, equals, f"be current_grid, {self.current_grid}, for a panorama", "history_grid")
             check_fields(self, lambda value: value[1] >= 90.0, "span 90 degrees for a panorama", "field_of_view")
         side, shape = getattr(self.vision_config, "image_size", None), list(self.image_size)
-        if hasattr(self.vision_config, "patch_size") and isinstance(side, int) and shape != [side, side]:
+        has_places = hasattr(self.vision_config, "patch_size") and not hasattr(self.vision_config, "hidden_sizes")
+        if has_places and isinstance(side, int) and shape != [side, side]:  # convolutions take any size
             raise ValueError(f"MMNavConfig.image_size is {shape}; its vision tower takes {[side, side]}.")
         try:
             self.rig  # noqa: B018  complains of lenses and rays that no simulator could render

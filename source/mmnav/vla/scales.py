@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class Scale:
     """Configuration of the language model, if no pretrained one is given."""
     student: dict
     """Fields of :class:`MMNavConfig`."""
-    needs_language: bool = False
-    """Whether a pretrained language model must be given: its tokenizer comes with it."""
+    needs: tuple[str, ...] = ()
+    """Which of ``vision`` and ``language`` must be given with weights that have learned."""
 
 
 _NANO_STUDENT = {
@@ -92,13 +92,13 @@ SCALES = {
         {**_NANO_STUDENT, **_SQUARE, "panorama_channels": 64},
     ),
     "small": Scale(
-        _resnet, _nano_language, {**_NANO_STUDENT, "history_grid": [1, 4], "head_hidden": 512}, needs_language=True
+        _resnet, _nano_language, {**_NANO_STUDENT, "history_grid": [1, 4], "head_hidden": 512}, needs=("language",)
     ),
     "full": Scale(
         lambda: _siglip(1152, 27, 16, 384, 14, 4304),
         lambda: _qwen2(3584, 28, 28, 4, 18944, 152064),
         {"image_size": [384, 384], "history": [16, 14, 12, 10, 8, 6, 4, 2], "head_hidden": 2048},
-        needs_language=True,
+        needs=("vision", "language"),
     ),
 }
 """Students by the word that ``--scale`` takes.
@@ -129,16 +129,18 @@ def make_student(
         **student: Fields of :class:`MMNavConfig` to change.
 
     Raises:
-        UserError: If the scale or a field is unknown, a folder lacks a file, or the scale needs a language model and
-            has none.
+        UserError: If the scale or a field is unknown, a folder lacks a file, or the scale needs one that is not given.
         ValueError: If a field's value does not fit.
     """
     chosen = choose("scale", scale, SCALES)
     known = {name: name for name in MMNavConfig.__annotations__ if not name.endswith("_config")}
     for name in student:
         choose("field of MMNavConfig", name, known)
-    if chosen.needs_language and language is None:
-        raise UserError(f"--scale {scale} needs --language: the folder of a pretrained language model.")
+    given = {"vision": vision, "language": language}
+    for part in chosen.needs:
+        if given[part] is None:
+            what = {"vision": "vision tower", "language": "language model"}[part]
+            raise UserError(f"--scale {scale} needs --{part}: the folder of a pretrained {what}.")
     tower, seer, images = _load_vision(vision) if vision else (None, None, None)
     model, tokenizer = _load_language(language) if language else (None, nano_tokenizer())
     config = MMNavConfig(
@@ -148,10 +150,10 @@ def make_student(
     )
     torch.manual_seed(seed)
     made = MMNavForAction(config)
-    given = {"vision_tower": tower, "language_model": model, **(_fitting_sight(seer, config) if seer else {})}
-    made.pretrained = frozenset(name for name, part in given.items() if part is not None)
+    parts = {"vision_tower": tower, "language_model": model, **(_fitting_sight(seer, config) if seer else {})}
+    made.pretrained = frozenset(name for name, part in parts.items() if part is not None)
     for name in made.pretrained:
-        made.set_submodule(name, given[name])
+        made.set_submodule(name, parts[name])
     if tower is not None:
         _try_tower(made, vision)
     height, width = config.image_size
@@ -269,8 +271,16 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def save_student(folder: str | Path, model: MMNavForAction, processor: MMNavProcessor) -> None:
+def save_student(
+    folder: str | Path, model: MMNavForAction, processor: MMNavProcessor, texts: Mapping[str, str] | None = None
+) -> None:
     """Writes a student; a folder of that name is replaced only when the new one is complete.
+
+    Args:
+        folder: Where to.
+        model: The student.
+        processor: Its processor.
+        texts: Contents of files that are put beside it, by their names.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written.
@@ -280,6 +290,8 @@ def save_student(folder: str | Path, model: MMNavForAction, processor: MMNavProc
         fresh = fresh_folder(folder)
         model.save_pretrained(fresh)
         processor.save_pretrained(fresh)
+        for name, text in (texts or {}).items():
+            (fresh / name).write_text(text)
         replace_folder(folder)
 
 
