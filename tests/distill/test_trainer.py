@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -186,6 +188,24 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_state(tmp_path):
     with pytest.raises(UserError, match="loss of step 8 is nan"):
         fit(tmp_path, samples=Poisoned())
     assert (tmp_path / "state" / "position.json").is_file()
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("what", ["the state", "a curve"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard writes in a thread
+def test_a_full_disk_is_one_clear_error_and_keeps_the_state(tmp_path, small_disk, what):
+    def fill(progress):
+        if progress.step == 7:
+            small_disk(4096 if what == "the state" else 200)
+
+    trainer = Trainer(Linear(), Numbered(), replace(CFG, log_every=1 if what == "a curve" else 100), tmp_path)
+    try:
+        with pytest.raises(UserError, match=f"{tmp_path}.*cannot be written"):
+            trainer.fit(fill)
+    finally:
+        small_disk(resource.RLIM_INFINITY)
+    assert json.loads((tmp_path / "state" / "position.json").read_text())["step"] == 5
+    _same(fit(tmp_path, log_every=trainer.cfg.log_every), fit(tmp_path / "whole"), exactly=True)
 
 
 @pytest.mark.unit

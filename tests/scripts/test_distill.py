@@ -70,12 +70,13 @@ def test_the_run_leaves_its_settings_a_report_and_students(run):
     folder, _, told = run
     from mmnav.distill.settings import load_settings
 
-    assert load_settings(folder / "settings.yaml").robots == 2
+    assert load_settings(folder / "settings.yaml").run.robots == 2
     assert (folder / "report" / "report.html").stat().st_size > 2000
     film = imageio.get_reader(folder / "report" / "episode_01.mp4")
     assert film.get_data(0).std() > 10
     for stage in ("pretrained", "stage 1", "iteration 1", "best"):
         assert (folder / "students" / stage / "model.safetensors").is_file()
+        assert load_settings(folder / "students" / stage / "settings.yaml").run.robots == 2
     assert "Evaluate: ./isaaclab.sh -p scripts/evaluate.py" in told
 
 
@@ -101,3 +102,33 @@ def test_what_was_recorded_is_whole(run, python):
     done = python("scripts/data.py", "verify", run[0] / "episodes" / "iteration 1")
     assert done.returncode == 0, done.stdout
     assert "problems: 0" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """The folder of a small language model with its tokenizer: what ``--language`` takes."""
+    from mmnav.vla import make_student
+
+    folder = tmp_path_factory.mktemp("language")
+    model, processor = make_student("nano", seed=1)
+    model.language_model.save_pretrained(folder)
+    processor.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("scale", ["nano-siglip", "small"])
+def test_every_scale_that_fits_drives_and_goes_on_by_its_settings(python, tmp_path, language, scale):
+    """It ends where it is told to; what it was told is then said by the file that it left."""
+    given = ["--language", language, "--lora-rank", "2"] if scale == "small" else []
+    words = [*WORDS, "--iterations=0", "--episodes=1", "--scale", scale, *given, "--out", tmp_path]
+    first = python(*words, "--until", "lessons")
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert "The lessons are there" in first.stdout and not (tmp_path / "students" / "best").exists()
+    rest = ["--settings", tmp_path / "settings.yaml", "--out", tmp_path, "--report-episodes=0", "--device=cpu"]
+    second = python("scripts/distill.py", *rest)
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert "sight: training" not in second.stdout
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [(row["episodes"], row["SR"] >= 0.0) for row in results["stages"][0]["rows"].values()] == [(1, True)] * 3
+    config = json.loads((tmp_path / "students" / "best" / "config.json").read_text())
+    assert config["vision_config"]["model_type"] == {"nano-siglip": "siglip_vision_model", "small": "resnet"}[scale]

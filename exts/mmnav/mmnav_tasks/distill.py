@@ -14,7 +14,7 @@ from tensordict import TensorDict
 
 from mmnav.data import Demo
 from mmnav.distill.loop import Distillation, check_learning
-from mmnav.distill.settings import DistillCfg
+from mmnav.distill.settings import Words, told_settings
 from mmnav.errors import UserError
 from mmnav.evaluate import Episode
 from mmnav.evaluate.video import Recording
@@ -201,26 +201,22 @@ def _expert_folders(folder: Path) -> dict[str, Path]:
 
 
 def distil(
-    cfg: DistillCfg,
+    words: Words,
     out: Path,
     student: Student,
     experts: dict[str, ExpertPolicy],
     origin: dict[str, object],
     device: str,
-    precision: str,
-    report_episodes: int,
 ) -> None:
     """Runs a distillation in Isaac Lab and writes its report.
 
     Args:
-        cfg: What to do.
+        words: What to do, in a precision; the other arguments follow from them.
         out: The run's folder.
         student: The student to begin with.
         experts: Its teachers; see :func:`load_experts`.
         origin: See :func:`origin_of`.
         device: Where to simulate and learn.
-        precision: ``fp32`` or ``bf16``.
-        report_episodes: Episodes that the report shows of those that went worst; see :meth:`Robots.telling`.
     """
     from mmnav.distill.display import Display
     from mmnav.distill.report import write_report
@@ -228,6 +224,7 @@ def distil(
     from .launch import running_env, task_config
 
     keep_freed_memory()
+    cfg, precision = words.run, words.precision
     accelerator = _accelerator(device, precision)
     check_learning(cfg, student[0], accelerator)
     display = Display(quiet=not accelerator.is_main_process)
@@ -243,17 +240,19 @@ def distil(
         robots = Robots(env.unwrapped, experts, seed=cfg.seed, rank=accelerator.process_index, precision=precision)
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         about = {"origin": origin, "accelerator": accelerator, "display": display, "command": command}
-        run = Distillation(cfg, out, student, robots, **about)
+        run = Distillation(cfg, out, student, robots, **about, settings=told_settings(words))
         try:
-            results = run.run()
+            results = run.run(words.until)
         except KeyboardInterrupt:
             display.say("Interrupted; the same command goes on with it.")
             raise
         recordings = []
-        if accelerator.is_main_process and report_episodes > 0:
+        if accelerator.is_main_process and results["stages"] and words.report_episodes > 0:
             with display.bar("recording for the report", 2 * env_cfg.scene.num_envs) as bar:
-                recordings = robots.telling(run.best(), report_episodes, bar.to)
-    if accelerator.is_main_process:
+                recordings = robots.telling(run.best(), words.report_episodes, bar.to)
+    if not results["stages"]:
+        display.say(f"The {words.until} are there; the same command with a later --until, or none, goes on.")
+    elif accelerator.is_main_process:
         page = write_report(out / "report", results, recordings)
         best = out / "students" / "best"
         display.say(f"Report:   {page}")

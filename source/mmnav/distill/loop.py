@@ -24,13 +24,15 @@ from ..evaluate import Episode, summarize
 from ..files import fresh_folder, replace_folder, write_atomically, writing
 from ..rig import random_day
 from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
+from .adapters import low_rank
 from .balance import gap, shares
 from .display import Display
 from .encoded import EncodedFrames
 from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading, lessons_of
 from .results import best_stage, describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
-from .settings import DistillCfg
+from .settings import PARTS, DistillCfg
+from .sharding import computes_again, cuts_up
 from .trainer import Samples, Trainer, TrainerCfg, check_processes
 
 _FIRST_ITERATION = 500
@@ -70,6 +72,12 @@ class Simulator(Protocol):
 
 def check_learning(cfg: DistillCfg, model: MMNavForAction, accelerator: Accelerator) -> None:
     """Raises UserError if the processes cannot learn a lesson or a stage as they are told to."""
+    if cfg.lora_rank and "language_model" not in model.pretrained:
+        raise UserError(f"lora_rank is {cfg.lora_rank}; it must be 0 unless --language gives a pretrained model.")
+    if cfg.gradient_checkpointing and cuts_up(accelerator) and computes_again(accelerator):
+        raise UserError(
+            "gradient_checkpointing is true; it must be false, as fsdp_activation_checkpointing does the same."
+        )
     for name in (*lessons_of(model), "offline", "online"):
         check_processes(getattr(cfg, name), accelerator, name)
 
@@ -77,8 +85,9 @@ def check_learning(cfg: DistillCfg, model: MMNavForAction, accelerator: Accelera
 class Distillation:
     """A run: its folder holds everything, so that it can be stopped anywhere and go on anywhere.
 
-    ``results.json`` says what is done; ``episodes/<stage>`` are the recordings, ``train/<stage>`` the trainers' states
-    and curves, ``students/<stage>`` the students, ``students/best`` the best one by mean success.
+    ``settings.yaml`` says what is to be done and ``results.json`` what is; ``episodes/<stage>`` are the recordings,
+    ``train/<stage>`` the trainers' states and curves, ``students/<stage>`` the students, ``students/best`` the best one
+    by mean success.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class Distillation:
         accelerator: Accelerator | None = None,
         display: Display | None = None,
         command: str = "",
+        settings: str = "",
     ):
         """Opens a run, or goes on with it.
 
@@ -104,6 +114,8 @@ class Distillation:
             accelerator: Processes and precision.
             display: What shows the progress.
             command: What the user said, for the report.
+            settings: What :func:`mmnav.distill.settings.load_settings` reads to do the same again; every student of
+                the run comes with it.
 
         Raises:
             UserError: If the folder holds a run of another configuration, student or origin, or its processes cannot
@@ -117,6 +129,7 @@ class Distillation:
         self._display = display or Display(quiet=True)
         self.families = list(simulator.families)
         self._path = self.folder / "results.json"
+        self._texts = {"settings.yaml": settings} if settings else {}
         self.results = {
             "families": self.families,
             "command": command,
@@ -132,13 +145,24 @@ class Distillation:
         before = read_run(cfg, self.folder, self.model.config, origin)
         if before is not None:
             self.results = before | {name: self.results[name] for name in ("cfg", "command")}
+        if cfg.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self._frames = Frames()
         self._encoded = EncodedFrames(
             self._frames, self.model, self.processor, self._viewer, cfg.seed, self._accelerator, self._display
         )
 
-    def run(self) -> dict:
-        """Does what is not done yet; returns the results."""
+    def run(self, until: str = "online") -> dict:
+        """Does what is not done yet; returns the results.
+
+        Args:
+            until: The last one of :data:`mmnav.distill.settings.PARTS` to do.
+        """
+        last = PARTS.index(until)
+        if self._accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name, text in self._texts.items():
+                write_atomically(self.folder / name, text)
         if not self.results["experts"]:
             self._display.say("Evaluating the experts on the validation layouts")
             experts = self._evaluate(None)
@@ -147,11 +171,16 @@ class Distillation:
                     raise UserError(f"the expert of {family} reached no goal in {row['episodes']} episodes; is it one?")
             self.results["experts"] = experts
             self._keep()
-        self._pretrain(self._demonstrations())
-        self._stage("stage 1", self.cfg.offline, lambda: dict.fromkeys(self.families, 1 / len(self.families)))
-        for iteration in range(1, self.cfg.iterations + 1):
-            self._stage(f"iteration {iteration}", self.cfg.online, self._shares, iteration)
-        self._keep_best()
+        demos = self._demonstrations()
+        if last >= PARTS.index("lessons"):
+            self._pretrain(demos)
+        if last >= PARTS.index("offline"):
+            self._stage("stage 1", self.cfg.offline, lambda: dict.fromkeys(self.families, 1 / len(self.families)))
+        if last >= PARTS.index("online"):
+            for iteration in range(1, self.cfg.iterations + 1):
+                self._stage(f"iteration {iteration}", self.cfg.online, self._shares, iteration)
+        if self.results["stages"]:
+            self._keep_best()
         return self.results
 
     def best(self) -> tuple[MMNavForAction, MMNavProcessor]:
@@ -258,7 +287,8 @@ class Distillation:
         own = {"demo_steps": self._demo_steps, "demo_share": self.cfg.demo_share} if iteration else {}
         draw = StepDraw(self._frames, self.families, list(part.values()), self.cfg.seed + iteration, **own)
         self.model.freeze_tower(self.cfg.frozen_tower, statistics=True)
-        loss = self._train(name, self.model, self._samples(draw, iteration), trainer)
+        with low_rank(self.model.language_model, self.cfg.lora_rank, self.cfg.seed + iteration):
+            loss = self._train(name, self.model, self._samples(draw, iteration), trainer)
         self._save_student(folder)
         rows = self._evaluate((self.model, self.processor))
         gaps = {family: round(gap(rows[family], self.results["experts"][family]), 4) for family in self.families}
@@ -366,7 +396,7 @@ class Distillation:
         """Writes the student; complete or not there."""
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
-            save_student(folder, self.model, self.processor)
+            save_student(folder, self.model, self.processor, self._texts)
         self._accelerator.wait_for_everyone()
 
     def _load_student(self, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +11,6 @@ import tyro
 import yaml
 
 from ..errors import UserError, check_fields, choose
-from ..files import write_atomically
 from ..scenes.draws import SEEDS
 from ..vla import SCALES
 from .trainer import TrainerCfg
@@ -45,6 +44,11 @@ class DistillCfg:
     """Episodes of each capability after every stage."""
     frozen_tower: bool = True
     """Whether the tower is frozen after its pretraining and every frame encoded once; else it learns to the end."""
+    lora_rank: int = 0
+    """Rank of the adapters by which a given language model learns (LoRA, arXiv 2106.09685), whose weights they become
+    part of after every stage; all of its weights learn if 0."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed again for their gradients, which takes less memory and more time."""
     chunk: int = 8
     """Targets of each chunk of frames, where the tower is not frozen; a chunk is one sample of a batch."""
     sight: TrainerCfg = field(default_factory=lambda: TrainerCfg(steps=3000, batch=64, lr=2e-3, warmup=100))
@@ -62,12 +66,16 @@ class DistillCfg:
         """Raises ValueError if a number is impossible; the message names the field and the value."""
         counts = ("robots", "demo_steps", "rollout_steps", "episodes", "chunk")
         check_fields(self, lambda value: value >= 1, "be at least 1", *counts)
-        check_fields(self, lambda value: value >= 0, "be 0 or more", "iterations")
+        check_fields(self, lambda value: value >= 0, "be 0 or more", "iterations", "lora_rank")
         check_fields(self, lambda value: 0 <= value < SEEDS, f"lie between 0 and {SEEDS - 1}", "seed")
         check_fields(self, lambda value: 0.0 <= value <= 0.8, "lie in [0, 0.8]", "disturbance")
         check_fields(self, lambda value: 0.0 <= value <= 1.0, "lie in [0, 1]", "mixing", "demo_share")
         check_fields(self, ("on", "off").__contains__, "be on or off", "balance")
         check_fields(self, ("rendered", "stored").__contains__, "be rendered or stored", "pixels")
+
+
+PARTS = ("demonstrations", "lessons", "offline", "online")
+"""What a run does, in this order."""
 
 
 @dataclass
@@ -76,8 +84,12 @@ class Words:
 
     scale: str = "nano"
     """The student: nano, nano-siglip, small or full; config/distill/SCALE.yaml holds its defaults."""
+    settings: Path | None = None
+    """Where other defaults are: settings.yaml of a run, or of a student, does the same again."""
     out: Path | None = None
     """The run's folder; logs/distill/SCALE_seedSEED if not given. A run that is there already goes on."""
+    until: Literal["demonstrations", "lessons", "offline", "online"] = "online"
+    """The last part that is done now; the run goes on with the same words and a later part."""
     experts: Path | None = None
     """Folder of the experts reach, squeeze and avoid; the shipped ones if not given."""
     vision: str | None = None
@@ -98,8 +110,18 @@ class Words:
     """What the run does."""
 
 
+_TOLD = {
+    "scale": str,
+    "vision": (str, type(None)),
+    "language": (str, type(None)),
+    "student": dict,
+    "precision": (str, type(None)),
+}
+"""Words that settings hold besides a :class:`DistillCfg`, and what they are."""
+
+
 def parse_words(argv: list[str], configs: Path, description: str) -> Words:
-    """The user's words, over the defaults of their scale.
+    """The user's words, over the defaults of their scale or of a file.
 
     Args:
         argv: The words.
@@ -109,18 +131,23 @@ def parse_words(argv: list[str], configs: Path, description: str) -> Words:
     Raises:
         UserError: If the scale is unknown or a value is impossible; a word that does not exist ends the program.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # the scale decides on the others' defaults
-    first.add_argument("--scale", default=Words.scale)
-    scale = first.parse_known_args(argv)[0].scale
-    choose("scale", scale, SCALES)
-    defaults = Words(scale=scale, run=load_settings(configs / f"{scale}.yaml"))
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # these decide on the others' defaults
+    first.add_argument("--scale")
+    first.add_argument("--settings", type=Path)
+    said = first.parse_known_args(argv)[0]
+    if said.scale and said.settings:
+        raise UserError(f"--scale {said.scale} --settings {said.settings}: say one of them; settings name a scale.")
+    scale = choose("scale", said.scale or Words.scale, {name: name for name in SCALES})
+    defaults = replace(load_settings(said.settings or configs / f"{scale}.yaml"), settings=said.settings)
+    if not said.settings:
+        defaults = replace(defaults, scale=scale)
     try:
         return tyro.cli(Words, args=argv, default=defaults, description=description)
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def load_settings(path: Path) -> DistillCfg:
+def load_settings(path: Path) -> Words:
     """Reads the settings of a distillation; what the file leaves out keeps its default.
 
     Raises:
@@ -133,15 +160,25 @@ def load_settings(path: Path) -> DistillCfg:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: no YAML ({str(error).splitlines()[0]}).") from error
     try:
-        return _fill(DistillCfg(), words)
+        if not isinstance(words, dict):
+            raise TypeError(f"{words!r} stands where names and values of settings must.")
+        told = {name: value for name, value in words.items() if name in _TOLD}
+        for name, value in told.items():
+            if not isinstance(value, _TOLD[name]):
+                raise TypeError(f"{name} is {value!r}; it cannot be a {type(value).__name__}.")
+        choose("scale", told.get("scale", Words.scale), SCALES)
+        if told.get("precision") not in ("fp32", "bf16", None):
+            raise ValueError(f"precision is {told['precision']!r}; it must be fp32 or bf16.")
+        rest = {name: value for name, value in words.items() if name not in _TOLD}
+        return Words(**told, run=_fill(DistillCfg(), rest))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def save_settings(path: Path, cfg: DistillCfg, **more: object) -> None:
-    """Writes settings so that :func:`load_settings` reads them again; what else is worth knowing becomes comments."""
-    told = "".join(f"# {name}: {value}\n" for name, value in more.items())
-    write_atomically(Path(path), told + yaml.safe_dump(asdict(cfg), sort_keys=False))
+def told_settings(words: Words) -> str:
+    """Settings as :func:`load_settings` reads them."""
+    told = {name: getattr(words, name) for name in _TOLD}
+    return yaml.safe_dump(told | asdict(words.run), sort_keys=False)
 
 
 def _fill(default, words: dict):

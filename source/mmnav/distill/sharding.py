@@ -34,6 +34,13 @@ def cuts_up(accelerator: Accelerator) -> bool:
     return kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
+def computes_again(accelerator: Accelerator) -> bool:
+    """Whether accelerate is to compute layers again for their gradients."""
+    return (
+        accelerator.distributed_type == DistributedType.FSDP and accelerator.state.fsdp_plugin.activation_checkpointing
+    )
+
+
 def copy_to_cut(model: nn.Module, accelerator: Accelerator, batch: int, max_grad_norm: float) -> nn.Module:
     """A copy of a model for accelerate to cut up; the model itself waits in the host's memory.
 

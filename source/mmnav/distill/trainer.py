@@ -124,17 +124,17 @@ class Trainer:
         """Trains to the end; returns the mean loss of the last tenth of the steps, NaN if none was left to do.
 
         Raises:
-            UserError: If the loss is not finite; the last saved state stays.
+            UserError: If the loss is not finite, or the disk is full; the last saved state stays.
         """
         cfg, accelerator = self.cfg, self.accelerator
-        writer = SummaryWriter(self.folder, purge_step=self.step + 1) if accelerator.is_main_process else None
+        curves = _Curves(self.folder, self.step + 1) if accelerator.is_main_process else None
         losses = self._losses
         began, first = time.perf_counter(), self.step
         self.model.train()
         while self.step < cfg.steps:
             for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = self._lr(self.step)
-            loss = self._update()
+            loss = self.update()
             if not math.isfinite(loss):
                 raise UserError(
                     f"{self.folder}: the loss of step {self.step} is {loss}; look at the data, or lower its lr "
@@ -143,17 +143,16 @@ class Trainer:
             losses.append(loss)
             self.step += 1
             rate = (self.step - first) * cfg.batch / (time.perf_counter() - began)
-            if writer is not None and self.step % cfg.log_every == 0:
+            if curves is not None and self.step % cfg.log_every == 0:
                 recent = list(losses)[-cfg.log_every :]
-                writer.add_scalar("loss", sum(recent) / len(recent), self.step)
-                writer.add_scalar("lr", self._lr(self.step - 1), self.step)
-                writer.add_scalar("samples_per_second", rate, self.step)
+                mean = sum(recent) / len(recent)
+                curves.add(self.step, loss=mean, lr=self._lr(self.step - 1), samples_per_second=rate)
             if on_step is not None:
                 on_step(Progress(self.step, cfg.steps, loss, rate))
             if self.step % cfg.save_every == 0 and self.step < cfg.steps:
                 self.save()
-        if writer is not None:
-            writer.close()
+        if curves is not None:
+            curves.close()
         if self._whole is not None:
             put_together(self.model, self._whole, accelerator)
         else:
@@ -190,8 +189,8 @@ class Trainer:
         self.step = position["step"]
         self._losses.extend(position["losses"])
 
-    def _update(self) -> float:
-        """One optimiser step; returns its loss over all processes."""
+    def update(self) -> float:
+        """One optimiser step, of the samples that ``step`` stands at; returns its loss over all processes."""
         cfg, accelerator = self.cfg, self.accelerator
         micro = cfg.batch // (accelerator.num_processes * cfg.accumulate)
         total = torch.zeros((), device=accelerator.device)
@@ -218,6 +217,27 @@ class Trainer:
         share = min(1.0, step / max(cfg.steps, 1))
         fall = cfg.final_lr + (1.0 - cfg.final_lr) * 0.5 * (1.0 + math.cos(math.pi * share))
         return cfg.lr * rise * fall
+
+
+class _Curves:
+    """TensorBoard's file of a run."""
+
+    def __init__(self, folder: Path, first: int):
+        """Goes on from a step; what was written of that and later ones does not count any more."""
+        self._folder = folder
+        with writing(folder):
+            self._writer = SummaryWriter(folder, purge_step=first)
+
+    def add(self, step: int, **values: float) -> None:
+        """Adds a point to each curve. Raises UserError if the disk is full."""
+        with writing(self._folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes the rest. Raises UserError if the disk is full."""
+        with writing(self._folder):
+            self._writer.close()
 
 
 def check_processes(cfg: TrainerCfg, accelerator: Accelerator, name: str = "TrainerCfg") -> None:
