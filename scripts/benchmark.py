@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import _checkout  # noqa: F401
+import _checkout
 from mmnav.errors import UserError, run_main
+
+ROOT = Path(_checkout.__file__).resolve().parents[1]
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,15 +96,18 @@ def rig_benchmark(args: argparse.Namespace) -> None:
 def student_benchmark(args: argparse.Namespace) -> None:
     """Drives one robot on one core with a cached history, and learns with all of them.
 
-    Learning goes from cached features (ours, with the paper's tokens, by plain transformers) and end to end from
-    frames. Rendering, encoding and deciding for 64 robots tell what a rollout is made of; weights are drawn.
+    Learning is that of a distillation, from cached features (ours, with the paper's tokens, by plain transformers) and
+    end to end from frames, which are rendered. Rendering, encoding and deciding for 64 robots tell what a student's
+    part of a rollout is made of; weights are drawn.
     """
+    from mmnav.distill.settings import load_settings
     from mmnav_tasks.benchmark.student import check_scale, measure_student, show
 
     check(args, "--rounds")
     check_scale(args.scale)
+    cfg = load_settings(ROOT / "config" / "distill" / f"{args.scale}.yaml").run
     with progress((args.rounds + 1) * 9) as on_step:
-        result = measure_student(args.scale, args.rounds, on_step)
+        result = measure_student(args.scale, cfg, args.rounds, on_step)
     finish(result, args.json, show)
 
 
