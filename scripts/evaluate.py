@@ -73,7 +73,7 @@ def main() -> None:
     parts.clear()
     terminal = Console()
     wide = terminal if terminal.is_terminal else Console(width=140)
-    wide.print(results_table(table, f"{args.seeds} seeds x {args.episodes} episodes"))
+    wide.print(results_table(table, f"{args.seeds} seed{'s'[: args.seeds > 1]} x {args.episodes} episodes"))
     print(f"Wrote {args.out / 'summary.json'} and {args.out / 'episodes.jsonl'}.")
 
 

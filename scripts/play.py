@@ -56,7 +56,7 @@ def main() -> None:
     cfg.sim.device, cfg.scene.num_envs, cfg.seed, cfg.layouts = device, args.episodes, 0, layouts.tolist()
     prepare(cfg, {args.policy: policy})
     with launch.running_env(task, cfg, viz=args.viz, log=Path("/dev/null")) as env:
-        title = f"{args.policy} on {task}, evaluation seed {args.seed}, episode"
+        title = f"{'/'.join(Path(args.policy).parts[-2:])} on {task}, evaluation seed {args.seed}, episode"
         titles = {i: f"{title} {i}" for i in range(args.episodes)}
         recordings = record_episodes(env.unwrapped, policy, layouts, args.seed, titles)
     for i, recording in enumerate(recordings):
