@@ -53,6 +53,19 @@ def moved(position, orientation, pose) -> tuple[torch.Tensor, torch.Tensor]:
     return place, torch.stack([torch.zeros_like(half), torch.zeros_like(half), half.sin(), half.cos()], -1)
 
 
+def test_what_never_learned_to_measure_gives_finite_codes_and_gradients(config):
+    """Readings of any size: e^89 m is more than fp32 holds."""
+    rows, columns = (a * b for a, b in zip(config.current_grid, CELL, strict=True))
+    read = 200.0 * torch.randn(2, config.view_count, rows, columns, generator=torch.Generator().manual_seed(0))
+    read.requires_grad_()
+    ring = Ring(config)
+    codes = [ring.every_row(read), *ring.obstacles(read[:, None], STILL[:2, None])]
+    sum(code.sum() for code in codes).backward()
+    assert all(code.isfinite().all() for code in codes) and read.grad.isfinite().all()
+    nearer = torch.where(read > 4.0, 89.0, read.detach())
+    assert torch.equal(ring.every_row(nearer), codes[0])
+
+
 def test_the_nearest_obstacles_are_those_that_the_experts_see(config, worlds):
     """True depths make their ring: its columns differ from the panorama's nearest ones by little."""
     scene, position, orientation = worlds

@@ -18,6 +18,8 @@ CELL = (4, 8)
 """Rows and columns of parts of a cell of features, each of whose nearest depths is read."""
 
 _NOWHERE = 2.0 * PANORAMA_RANGE
+_FARTHEST = math.log(100.0 * PANORAMA_RANGE)
+"""Logarithm of a depth [m] beyond which all are the same."""
 _ABOVE_GROUND = 0.12
 """How much nearer than the ground, in logarithms, a depth must be to be an obstacle's."""
 
@@ -56,7 +58,7 @@ class Ring(nn.Module):
 
     def every_row(self, log_depth: torch.Tensor) -> torch.Tensor:
         """Codes of what each row of parts reads, the ground too: [B, V, rows, columns] to [B, rows, L]."""
-        return self._code(self._put(self.place + log_depth.exp()[..., None] * self.ray))
+        return self._code(self._put(self.place + _depth(log_depth) * self.ray))
 
     def obstacles(self, log_depth: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes of the nearest obstacles.
@@ -73,7 +75,7 @@ class Ring(nn.Module):
         stands = log_depth < self.limit
         depth, row = torch.where(stands, log_depth, self.nothing).min(-2, keepdim=True)
         ray = self.ray.expand(*log_depth.shape, 2).gather(-3, row[..., None].expand(*row.shape, 2))
-        place = self.place + depth.exp()[..., None] * ray  # [B, T, V, 1, columns, 2]
+        place = self.place + _depth(depth) * ray  # [B, T, V, 1, columns, 2]
         there, heading = pose[..., None, None, None, :2], pose[..., None, None, None, 2]
         place = there + turned(place, heading)
         ring = self._put(place)[..., 0, :]
@@ -96,6 +98,11 @@ class Ring(nn.Module):
 
     def _code(self, ring: torch.Tensor) -> torch.Tensor:
         return encode_depth((ring.clamp(max=PANORAMA_RANGE) - self.hull).clamp(min=0.0))
+
+
+def _depth(log_depth: torch.Tensor) -> torch.Tensor:
+    """Depths [m] of their logarithms, shape [..., 1]; of what nobody has taught to measure they may be of any size."""
+    return log_depth.clamp(max=_FARTHEST).exp()[..., None]
 
 
 def ring_length(config: MMNavConfig) -> int:
