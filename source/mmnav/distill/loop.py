@@ -31,8 +31,8 @@ from .encoded import EncodedFrames
 from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading, lessons_of
 from .results import best_stage, describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
-from .settings import PARTS, DistillCfg
-from .sharding import computes_again, cuts_up
+from .settings import PARTS, DistillCfg, Part
+from .sharding import computes_again
 from .trainer import Samples, Trainer, TrainerCfg, check_processes
 
 _FIRST_ITERATION = 500
@@ -74,7 +74,7 @@ def check_learning(cfg: DistillCfg, model: MMNavForAction, accelerator: Accelera
     """Raises UserError if the processes cannot learn a lesson or a stage as they are told to."""
     if cfg.lora_rank and "language_model" not in model.pretrained:
         raise UserError(f"lora_rank is {cfg.lora_rank}; it must be 0 unless --language gives a pretrained model.")
-    if cfg.gradient_checkpointing and cuts_up(accelerator) and computes_again(accelerator):
+    if cfg.gradient_checkpointing and computes_again(accelerator):
         raise UserError(
             "gradient_checkpointing is true; it must be false, as fsdp_activation_checkpointing does the same."
         )
@@ -152,13 +152,13 @@ class Distillation:
             self._frames, self.model, self.processor, self._viewer, cfg.seed, self._accelerator, self._display
         )
 
-    def run(self, until: str = "online") -> dict:
+    def run(self, until: Part = "online") -> dict:
         """Does what is not done yet; returns the results.
 
         Args:
             until: The last one of :data:`mmnav.distill.settings.PARTS` to do.
         """
-        last = PARTS.index(until)
+        parts = PARTS[: PARTS.index(until) + 1]
         if self._accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, text in self._texts.items():
@@ -172,11 +172,11 @@ class Distillation:
             self.results["experts"] = experts
             self._keep()
         demos = self._demonstrations()
-        if last >= PARTS.index("lessons"):
+        if "lessons" in parts:
             self._pretrain(demos)
-        if last >= PARTS.index("offline"):
+        if "offline" in parts:
             self._stage("stage 1", self.cfg.offline, lambda: dict.fromkeys(self.families, 1 / len(self.families)))
-        if last >= PARTS.index("online"):
+        if "online" in parts:
             for iteration in range(1, self.cfg.iterations + 1):
                 self._stage(f"iteration {iteration}", self.cfg.online, self._shares, iteration)
         if self.results["stages"]:

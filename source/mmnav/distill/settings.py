@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 import yaml
@@ -74,7 +74,8 @@ class DistillCfg:
         check_fields(self, ("rendered", "stored").__contains__, "be rendered or stored", "pixels")
 
 
-PARTS = ("demonstrations", "lessons", "offline", "online")
+Part = Literal["demonstrations", "lessons", "offline", "online"]
+PARTS: tuple[Part, ...] = get_args(Part)
 """What a run does, in this order."""
 
 
@@ -88,7 +89,7 @@ class Words:
     """Where other defaults are: settings.yaml of a run, or of a student, does the same again."""
     out: Path | None = None
     """The run's folder; logs/distill/SCALE_seedSEED if not given. A run that is there already goes on."""
-    until: Literal["demonstrations", "lessons", "offline", "online"] = "online"
+    until: Part = "online"
     """The last part that is done now; the run goes on with the same words and a later part."""
     experts: Path | None = None
     """Folder of the experts reach, squeeze and avoid; the shipped ones if not given."""
