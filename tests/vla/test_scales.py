@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,9 +22,10 @@ from transformers import (
     ViTConfig,
 )
 
+from mmnav.camera import fisheye_rig
 from mmnav.errors import UserError
 from mmnav.robot import ROBOT
-from mmnav.vla import SCALES, MMNavConfig, load_student, make_student, save_student
+from mmnav.vla import SCALES, MMNavConfig, configuration_mmnav, load_student, make_student, save_student
 from mmnav.vla import __main__ as table
 from mmnav.vla.__main__ import parameter_counts, state_gigabytes
 
@@ -195,6 +197,21 @@ def test_a_student_that_lacks_a_file_is_named(tmp_path, missing):
         part.save_pretrained(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(UserError, match=f"no student there .*{missing}"):
+        load_student(tmp_path)
+
+
+def test_a_student_of_cameras_that_are_elsewhere_now_is_refused(tmp_path, monkeypatch):
+    """It was made for where they were; nothing else would tell that it does not see what it learned on."""
+    save_student(tmp_path, *make_student("nano"))
+    load_student(tmp_path)
+
+    def raised(*args):
+        rig = fisheye_rig(*args)
+        x, y, z = rig.cameras[0].position
+        return replace(rig, cameras=(replace(rig.cameras[0], position=(x, y, z + 0.01)), *rig.cameras[1:]))
+
+    monkeypatch.setattr(configuration_mmnav, "fisheye_rig", raised)
+    with pytest.raises(UserError, match="its cameras are not those of mmnav.camera and mmnav.robot"):
         load_student(tmp_path)
 
 

@@ -56,6 +56,11 @@ class Ring(nn.Module):
         keep("bearing", bearing)  # [2, L]
         keep("hull", ROBOT.hull_distance(plane))  # [L]
 
+    def fits(self, config: MMNavConfig) -> bool:
+        """Whether it was worked out for the cameras of a configuration as :mod:`mmnav.camera` makes them now."""
+        pairs = zip(self.buffers(), Ring(config).to(self.place.device).buffers(), strict=True)
+        return all(torch.allclose(mine, theirs, atol=1e-4) for mine, theirs in pairs)
+
     def every_row(self, log_depth: torch.Tensor) -> torch.Tensor:
         """Codes of what each row of parts reads, the ground too: [B, V, rows, columns] to [B, rows, L]."""
         return self._code(self._put(self.place + _depth(log_depth) * self.ray))

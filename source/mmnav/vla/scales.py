@@ -18,6 +18,7 @@ from ..files import fresh_folder, replace_folder, writing
 from .configuration_mmnav import MMNavConfig
 from .modeling_mmnav import MMNavForAction
 from .processing_mmnav import MMNavProcessor
+from .ring import Ring
 from .tokenizer import nano_tokenizer
 
 
@@ -299,7 +300,8 @@ def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForActio
     """Reads a student that ``save_pretrained`` wrote.
 
     Raises:
-        UserError: If there is none, or it cannot be read.
+        UserError: If there is none, it cannot be read, or it was made for cameras that ``mmnav.camera`` and
+            ``mmnav.robot`` do not describe any more.
     """
     path = Path(folder)
     for name in ("config.json", "tokenizer_config.json"):
@@ -320,4 +322,6 @@ def load_student(folder: str | Path, device: str = "cpu") -> tuple[MMNavForActio
     }
     if wrong:
         raise UserError(f"{folder}: the weights do not fit config.json ({wrong}).")
+    if not all(module.fits(model.config) for module in model.modules() if isinstance(module, Ring)):
+        raise UserError(f"{folder}: its cameras are not those of mmnav.camera and mmnav.robot; distil another student.")
     return model.to(device).eval(), processor
