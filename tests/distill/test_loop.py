@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate import DistributedType
-from processes import python_environment
 from safetensors.torch import load_file
-from shards import SHARDING, pretended, sharding_environment
 from toy_robots import CFG, ToyRobots
 
 from mmnav.data import read_demos
 from mmnav.distill import loop
 from mmnav.distill.balance import shares
+from mmnav.distill.display import Display
 from mmnav.distill.loop import Distillation
 from mmnav.distill.results import precision_of, read_run
 from mmnav.distill.samples import DepthSamples, PanoramaSamples, PromptSamples, StepDraw
 from mmnav.distill.settings import DistillCfg
+from mmnav.distill.trainer import TrainerCfg
 from mmnav.errors import UserError
 from mmnav.vla import load_student, make_student
 
@@ -171,6 +168,65 @@ def test_another_configuration_is_refused(tmp_path, whole):
         _run(folder, ToyRobots(), replace(CFG, mixing=0.5))
 
 
+def test_settings_may_change_until_their_part_begins(tmp_path):
+    """And what a run is told last is what its results tell."""
+    told = CFG
+    for part, name, *later in (
+        ("demonstrations", "demo_steps", "sight", "panorama", "offline", "online", "mixing"),
+        ("lessons", "sight", "offline", "frozen_tower", "online", "balance"),
+        ("offline", "offline", "online", "mixing", "balance", "iterations"),
+        ("online", "mixing", "iterations"),
+    ):
+        Distillation(told, tmp_path, make_student("nano", seed=CFG.seed), ToyRobots()).run(part)
+        assert read_run(told, tmp_path)["cfg"] == asdict(told)
+        for field in later:
+            read_run(replace(told, **{field: _other(told, field)}), tmp_path)
+        with pytest.raises(UserError, match=f"a run with another {name}; "):
+            read_run(replace(told, **{name: _other(told, name)}), tmp_path)
+        told = replace(told, **{later[-1]: _other(told, later[-1])})
+
+
+def _other(cfg: DistillCfg, field: str):
+    """Another value of a field."""
+    value = getattr(cfg, field)
+    if isinstance(value, TrainerCfg):
+        return replace(value, lr=2.0 * value.lr)
+    if isinstance(value, str):
+        return {"on": "off", "off": "on"}[value]
+    return not value if isinstance(value, bool) else value + (1 if value >= 1 else 0.1)
+
+
+def test_a_run_that_was_stopped_after_other_settings_goes_on_with_them(tmp_path):
+    Distillation(CFG, tmp_path, make_student("nano", seed=CFG.seed), ToyRobots()).run("offline")
+    cfg = replace(CFG, mixing=0.5)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, _stop_after("evaluate", 0), cfg)
+    with pytest.raises(UserError, match="another mixing"):
+        _run(tmp_path, ToyRobots())
+    assert _run(tmp_path, ToyRobots(), cfg)["cfg"]["mixing"] == 0.5
+
+
+def test_settings_that_change_are_told(tmp_path, capsys):
+    Distillation(CFG, tmp_path, make_student("nano"), ToyRobots()).run("demonstrations")
+    cfg = replace(CFG, mixing=0.5, offline=replace(CFG.offline, lr=0.004))
+    for _ in range(2):
+        Distillation(cfg, tmp_path, make_student("nano"), ToyRobots(), display=Display()).run("demonstrations")
+    told = [line for line in capsys.readouterr().out.splitlines() if "Other settings" in line]
+    assert len(told) == 1
+    assert told[0].endswith("Other settings than before: mixing 0.2 -> 0.5, offline.lr 0.001 -> 0.004")
+
+
+def test_copies_of_a_run_after_stage_1_have_second_stages_of_their_own(tmp_path, whole):
+    Distillation(CFG, tmp_path / "one", make_student("nano", seed=CFG.seed), ToyRobots()).run("offline")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    robots = ToyRobots()
+    _run(tmp_path / "two", robots, replace(CFG, mixing=0.5))
+    assert [told["mixing"] for told in robots.told] == [0.5]
+    _run(tmp_path / "one", ToyRobots())
+    a, b = _weights(tmp_path / "one", "iteration 1"), _weights(whole[0], "iteration 1")
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
 def test_another_student_is_refused(whole):
     folder, _ = whole
     with pytest.raises(UserError, match="student with another history"):
@@ -201,17 +257,6 @@ def test_the_best_student_is_the_one_with_the_highest_mean_success(tmp_path):
     assert all(torch.equal(best[name], first[name]) for name in first)
 
 
-def test_only_successes_are_imitated_offline_and_everything_online(whole):
-    folder, results = whole
-    index = [json.loads(line) for line in (folder / "episodes" / "stage 1" / "index.jsonl").read_text().splitlines()]
-    assert all("success" in kind for entry in index for kind in entry["kinds"])
-    index = [
-        json.loads(line) for line in (folder / "episodes" / "iteration 1" / "index.jsonl").read_text().splitlines()
-    ]
-    assert any("unfinished" in kind for entry in index for kind in entry["kinds"])
-    assert results["stages"][1]["steps"] > results["stages"][0]["steps"]
-
-
 def test_the_checkpoint_holds_the_statistics_of_the_labels(whole):
     """Those of the demonstrations, whose executed actions are others, also after stage 2."""
     folder, _ = whole
@@ -221,15 +266,6 @@ def test_the_checkpoint_holds_the_statistics_of_the_labels(whole):
         model, _ = load_student(folder / "students" / stage)
         np.testing.assert_allclose(model.action_mean, labels.mean(0), rtol=1e-4)
         np.testing.assert_allclose(model.action_std, labels.std(0, ddof=1), rtol=1e-2)
-
-
-def test_experts_drive_in_stage_1_and_the_student_after_it(tmp_path):
-    robots, student = ToyRobots(), make_student("nano")
-    cfg = replace(CFG, mixing=0.3, disturbance=0.1)
-    Distillation(cfg, tmp_path, student, robots).run()
-    experts = {"student": None, "mixing": 0.0, "disturbance": 0.1, "steps": 400}
-    drives = {"student": student, "mixing": 0.3, "disturbance": 0.0, "steps": cfg.rollout_steps}
-    assert robots.told == [experts, experts, drives]
 
 
 def test_stage_2_goes_on_with_demonstrations_to_the_share_that_was_said(tmp_path, monkeypatch):
@@ -246,23 +282,6 @@ def test_stage_2_goes_on_with_demonstrations_to_the_share_that_was_said(tmp_path
     assert lessons == offline == {}
     assert online == {"demo_steps": demonstrated, "demo_share": 0.4}
     assert everything > demonstrated
-
-
-def test_an_expert_that_reaches_nothing_ends_the_recording(tmp_path):
-    class Lost(ToyRobots):
-        def collect(self, *args, **kwargs):
-            return [demo for demo in super().collect(*args, **kwargs) if demo.family != "Squeeze"]
-
-    robots = Lost()
-    with pytest.raises(UserError, match="the expert of Squeeze reached no goal in 5 rounds"):
-        _run(tmp_path, robots)
-    assert len(robots.told) == 5
-
-
-def test_demonstrations_end_before_their_rounds_are_those_of_stage_2(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_FIRST_ITERATION", 1)
-    with pytest.raises(UserError, match="demo_steps 80 take over 1 rounds; use more robots"):
-        _run(tmp_path, ToyRobots())
 
 
 def test_a_tower_that_is_not_frozen_learns_to_the_end(tmp_path):
@@ -380,80 +399,6 @@ def test_stored_pixels_are_what_is_learned_from(tmp_path, whole):
         _weights(tmp_path / "stored", "stage 1")["sight.estimate.0.weight"],
         _weights(folder, "stage 1")["sight.estimate.0.weight"],
     )
-
-
-def test_an_episode_with_a_number_that_is_not_finite_is_left_out(tmp_path, whole):
-    class Glitching(ToyRobots):
-        def collect(self, *args, **kwargs):
-            demos = super().collect(*args, **kwargs)
-            demos[0].velocity[3] = float("nan")
-            return demos
-
-    results = _run(tmp_path, Glitching())
-    assert [a["demos"] - b["demos"] for a, b in zip(whole[1]["stages"], results["stages"], strict=True)] == [0, 1]
-
-
-def _two_ranks(folder: Path, *words: str, **env: str) -> None:
-    """A run by two processes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29533",
-         Path(__file__).with_name("toy_run.py"), folder, *words],
-        env=python_environment(**env), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def test_two_ranks_go_through_all_stages_together(tmp_path):
-    """Every rank records shards of its own and encodes them all alike; DDP finds a gradient for every weight."""
-    _two_ranks(tmp_path, "muon", ACCELERATE_USE_CPU="true")
-    names = {path.name for path in (tmp_path / "episodes" / "iteration 1").glob("*.h5")}
-    assert names == {"shard-000-000000.h5", "shard-001-000000.h5"}
-    assert json.loads((tmp_path / "results.json").read_text())["best"] in ("stage 1", "iteration 1")
-    features = [torch.load(tmp_path / f"features-{rank}.pt", weights_only=True) for rank in range(2)]
-    assert torch.equal(*features) and features[0].any()
-
-
-@pytest.mark.parametrize("config", SHARDING)
-def test_two_ranks_that_cut_up_the_weights_learn_what_whole_ones_learn(tmp_path, config):
-    _two_ranks(tmp_path / "whole", "adamw", ACCELERATE_USE_CPU="true")
-    _two_ranks(tmp_path / "cut", "adamw", **sharding_environment(config))
-    for stage in ("pretrained", "iteration 1"):
-        whole, cut = _weights(tmp_path / "whole", stage), _weights(tmp_path / "cut", stage)
-        for name, weight in whole.items():  # a few gradients hardly differ from zero, and Adam takes their signs
-            difference = (cut[name] - weight)[weight.isfinite()].float().abs().mean()
-            assert difference < 5e-5, name  # the steps were of 1e-3
-    features = [torch.load(tmp_path / "cut" / f"features-{rank}.pt", weights_only=True) for rank in range(2)]
-    assert torch.equal(*features) and features[0].any()
-
-
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"sight": replace(CFG.sight, optimizer="muon")}, "sight.optimizer is muon"),
-        ({"online": replace(CFG.online, optimizer="muon")}, "online.optimizer is muon"),
-        ({"offline": replace(CFG.offline, accumulate=2)}, "offline.accumulate is 2; it must be 1 with DeepSpeed"),
-    ],
-)
-def test_what_its_processes_cannot_do_is_refused_before_anything_is_recorded(tmp_path, changes, why):
-    cfg = replace(CFG, **changes)
-    with pretended(DistributedType.DEEPSPEED) as accelerator, pytest.raises(UserError, match=why):
-        Distillation(cfg, tmp_path / "run", make_student("nano"), ToyRobots(), accelerator=accelerator)
-    assert not (tmp_path / "run").exists()
-
-
-def test_layers_are_not_computed_again_twice(tmp_path):
-    again = replace(CFG, gradient_checkpointing=True)
-    for doubly, cfg in ((True, CFG), (False, again)):
-        with pretended(DistributedType.FSDP, activation_checkpointing=doubly) as accelerator:
-            Distillation(cfg, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
-    with pretended(DistributedType.FSDP, activation_checkpointing=True) as accelerator:
-        with pytest.raises(UserError, match="as fsdp_activation_checkpointing does the same"):
-            Distillation(again, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
-
-
-def test_shards_that_leave_no_whole_student_are_refused(tmp_path):
-    with pretended(DistributedType.FSDP, fsdp_version=1) as accelerator, pytest.raises(UserError, match="must be 2"):
-        Distillation(CFG, tmp_path, make_student("nano"), ToyRobots(), accelerator=accelerator)
 
 
 def test_other_experts_are_refused_and_a_run_keeps_its_precision(tmp_path):

@@ -1,4 +1,4 @@
-"""A distillation of toy robots on every rank that torchrun starts, for test_loop.py; keeps what each rank encoded."""
+"""A distillation of toy robots on every rank that torchrun starts; keeps what each rank encoded."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ Student = tuple[MMNavForAction, MMNavProcessor]
 
 
 class Robots:
-    """A :class:`mmnav.distill.loop.Simulator` in Isaac Lab."""
+    """A :class:`mmnav.distill.simulator.Simulator` in Isaac Lab."""
 
     def __init__(self, env, experts: dict[str, ExpertPolicy], *, seed: int, rank: int = 0, precision: str = "fp32"):
         """Takes an env.
@@ -226,7 +226,7 @@ def distil(
     keep_freed_memory()
     cfg, precision = words.run, words.precision
     accelerator = _accelerator(device, precision)
-    check_learning(cfg, student[0], accelerator)
+    check_learning(cfg, out, student[0], accelerator)
     display = Display(quiet=not accelerator.is_main_process)
     if device == "cpu" and precision == "bf16":  # torch's fused attention in bf16 is slow on CPUs
         student[0].language_model.set_attn_implementation(CPU_ATTENTION)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 from accelerate import Accelerator
 from torch import nn
 
-from ..data import Demo, Frames, Replay, ShardWriter, read_demos
+from ..data import Demo, Frames, Replay
 from ..data.pixels import StoredPixels
 from ..data.replay import Viewer
 from ..errors import UserError
-from ..evaluate import Episode, summarize
+from ..evaluate import summarize
 from ..files import fresh_folder, replace_folder, write_atomically, writing
 from ..rig import random_day
 from ..vla import MMNavForAction, MMNavProcessor, load_student, save_student
@@ -29,56 +26,25 @@ from .balance import gap, shares
 from .display import Display
 from .encoded import EncodedFrames
 from .pretrain import DepthPretraining, PanoramaPretraining, Pretraining, PromptReading, lessons_of
-from .results import best_stage, describe_student, read_run
+from .recording import Recorder
+from .results import best_stage, changes, describe_student, read_run
 from .samples import ChunkSamples, DepthSamples, PanoramaSamples, PromptSamples, StepDraw, WindowSamples
 from .settings import PARTS, DistillCfg, Part
 from .sharding import computes_again
+from .simulator import Simulator
 from .trainer import Samples, Trainer, TrainerCfg, check_processes
 
-_FIRST_ITERATION = 500
-"""Rounds of stage 2 are numbered from here on, those of stage 1 from 0."""
 
-_BARREN_ROUNDS = 5
-"""Rounds of 40 s in which the expert of a capability reaches no goal, after which it is given up."""
-
-
-class Simulator(Protocol):
-    """Where the robots are: the tasks on the simulator's side of the house."""
-
-    families: Sequence[str]
-    """Names of the capabilities, in the order of their experts."""
-
-    def collect(
-        self,
-        shares: Sequence[float],
-        steps: int,
-        *,
-        student: tuple[MMNavForAction, MMNavProcessor] | None,
-        mixing: float,
-        disturbance: float,
-        round_index: int,
-        pixels: bool,
-        on_step: Callable[[int], None],
-    ) -> list[Demo]:
-        """Rolls out, every step labelled by the capability's expert; experts drive if there is no student."""
-        ...
-
-    def evaluate(
-        self, student: tuple[MMNavForAction, MMNavProcessor] | None, episodes: int, on_step: Callable[[int], None]
-    ) -> dict[str, list[Episode]]:
-        """Episodes of each capability on layouts that nothing was learned on; of the experts if there is no student."""
-        ...
-
-
-def check_learning(cfg: DistillCfg, model: MMNavForAction, accelerator: Accelerator) -> None:
-    """Raises UserError if the processes cannot learn a lesson or a stage as they are told to."""
+def check_learning(cfg: DistillCfg, folder: Path, model: MMNavForAction, accelerator: Accelerator) -> None:
+    """Raises UserError if the processes cannot learn a stage, or a lesson still to come, as they are told to."""
     if cfg.lora_rank and "language_model" not in model.pretrained:
         raise UserError(f"lora_rank is {cfg.lora_rank}; it must be 0 unless --language gives a pretrained model.")
     if cfg.gradient_checkpointing and computes_again(accelerator):
         raise UserError(
             "gradient_checkpointing is true; it must be false, as fsdp_activation_checkpointing does the same."
         )
-    for name in (*lessons_of(model), "offline", "online"):
+    lessons = () if (Path(folder) / "students" / "pretrained").is_dir() else lessons_of(model)
+    for name in (*lessons, "offline", "online"):
         check_processes(getattr(cfg, name), accelerator, name)
 
 
@@ -125,7 +91,7 @@ class Distillation:
         self.model, self.processor = student
         origin = {"pretrained": sorted(self.model.pretrained), **(origin or {})}
         self._accelerator = accelerator or Accelerator()
-        check_learning(cfg, self.model, self._accelerator)
+        check_learning(cfg, self.folder, self.model, self._accelerator)
         self._display = display or Display(quiet=True)
         self.families = list(simulator.families)
         self._path = self.folder / "results.json"
@@ -143,10 +109,13 @@ class Distillation:
             "stages": [],
         }
         before = read_run(cfg, self.folder, self.model.config, origin)
+        self._changes = changes(before, cfg) if before else []
         if before is not None:
             self.results = before | {name: self.results[name] for name in ("cfg", "command")}
         if cfg.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        versions = self.results["versions"]
+        self._recorder = Recorder(cfg, self.folder / "episodes", simulator, versions, self._accelerator, self._display)
         self._frames = Frames()
         self._encoded = EncodedFrames(
             self._frames, self.model, self.processor, self._viewer, cfg.seed, self._accelerator, self._display
@@ -163,7 +132,11 @@ class Distillation:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, text in self._texts.items():
                 write_atomically(self.folder / name, text)
-        if not self.results["experts"]:
+        if self._changes:
+            self._display.say("Other settings than before: " + ", ".join(self._changes))
+        if self.results["experts"]:
+            self._keep()  # with the settings, before anything is done by them
+        else:
             self._display.say("Evaluating the experts on the validation layouts")
             experts = self._evaluate(None)
             for family, row in experts.items():
@@ -171,7 +144,7 @@ class Distillation:
                     raise UserError(f"the expert of {family} reached no goal in {row['episodes']} episodes; is it one?")
             self.results["experts"] = experts
             self._keep()
-        demos = self._demonstrations()
+        demos = self._recorder.demonstrations()
         if "lessons" in parts:
             self._pretrain(demos)
         if "offline" in parts:
@@ -190,55 +163,6 @@ class Distillation:
         return self.model, self.processor
 
     # -- the stages
-
-    def _demonstrations(self) -> list[Demo]:
-        """Successful episodes of the experts, an equal share of steps of each capability."""
-        kept, recorded = [], dict.fromkeys(self.families, 0)
-        for demo in self._recorded("stage 1", self._record_experts):
-            if recorded[demo.family] < self.cfg.demo_steps:
-                recorded[demo.family] += len(demo)
-                kept.append(demo)
-        return kept
-
-    def _record_experts(self, writer: ShardWriter) -> None:
-        """Lets the experts drive until there is enough of each capability; a round is a shard."""
-        cfg, missing = self.cfg, dict.fromkeys(self.families, self.cfg.demo_steps)
-        for heading in writer.headings():
-            missing[heading.family] -= heading.steps * self._accelerator.num_processes
-        with self._display.bar("experts drive", cfg.demo_steps * len(missing)) as bar:
-            tell = lambda: bar.to(sum(cfg.demo_steps - max(steps, 0) for steps in missing.values()))  # noqa: E731
-            tell()
-            barren = dict.fromkeys(missing, 0)
-            while any(steps > 0 for steps in missing.values()):
-                if writer.shard_count == _FIRST_ITERATION:
-                    raise UserError(
-                        f"demo_steps {cfg.demo_steps} take over {_FIRST_ITERATION} rounds; use more robots."
-                    )
-                wanted = [max(missing[name], 0.02 * cfg.demo_steps) for name in self.families]
-                total = sum(wanted)
-                demos = self._simulator.collect(
-                    [steps / total for steps in wanted],
-                    400,
-                    student=None,
-                    mixing=0.0,
-                    disturbance=cfg.disturbance,
-                    round_index=writer.shard_count,
-                    pixels=cfg.pixels == "stored",
-                    on_step=lambda step: None,
-                )
-                kept = [demo for demo in self._finite(demos) if demo.succeeded]
-                if not kept:
-                    raise UserError("the experts did not reach a single goal in 40 s; there is nothing to learn from.")
-                barren = {name: 0 if any(d.family == name for d in kept) else n + 1 for name, n in barren.items()}
-                for name, rounds in barren.items():
-                    if missing[name] > 0 and rounds == _BARREN_ROUNDS:
-                        told = f"reached no goal in {rounds} rounds of 40 s; disturbance is {cfg.disturbance}"
-                        raise UserError(f"the expert of {name} {told}.")
-                for demo in kept:
-                    missing[demo.family] -= len(demo) * self._accelerator.num_processes
-                    writer.write(demo)
-                writer.flush()
-                tell()
 
     def _pretrain(self, demos: list[Demo]) -> None:
         """Loads the demonstrations; teaches what comes without pretrained weights to measure, to see and to read."""
@@ -278,8 +202,7 @@ class Distillation:
         part = done["shares"] if done else dict(choose())
         began = time.perf_counter()
         if iteration:
-            record = partial(self._record_student, name=name, part=part, iteration=iteration)
-            self._frames.extend(list(self._recorded(name, record)))
+            self._frames.extend(self._recorder.iteration(iteration, (self.model, self.processor), part))
         if done:
             self._load_student(folder)
             return
@@ -307,47 +230,6 @@ class Distillation:
         self._keep()
         told = ", ".join(f"{k} {100 * row['SR']:.1f} %" for k, row in rows.items())
         self._display.say(f"[bold]{name}[/]: success {told}")
-
-    def _record_student(self, writer: ShardWriter, name: str, part: Mapping[str, float], iteration: int) -> None:
-        """Lets the student drive for an iteration, which is one shard; the experts label what happens to it."""
-        if writer.shard_count:
-            return
-        self.model.eval()
-        with self._display.bar(f"{name}: the student drives", self.cfg.rollout_steps) as bar:
-            demos = self._simulator.collect(
-                list(part.values()),
-                self.cfg.rollout_steps,
-                student=(self.model, self.processor),
-                mixing=self.cfg.mixing,
-                disturbance=0.0,
-                round_index=_FIRST_ITERATION + iteration,
-                pixels=self.cfg.pixels == "stored",
-                on_step=bar.to,
-            )
-        for demo in self._finite(demos):
-            writer.write(demo)
-
-    def _finite(self, demos: list[Demo]) -> list[Demo]:
-        """The episodes without those that a number spoilt: one robot's mishap does not end a run."""
-        finite = [demo for demo in demos if demo.is_finite]
-        if len(finite) < len(demos):
-            self._display.say(f"{len(demos) - len(finite)} episodes are left out: a number in them is not finite")
-        return finite
-
-    def _recorded(self, name: str, record: Callable[[ShardWriter], None]) -> Iterator[Demo]:
-        """A stage's episodes, recorded unless they were; an interrupted recording goes on after its last shard."""
-        folder, accelerator = self.folder / "episodes" / name, self._accelerator
-        complete = (folder / "complete").is_file()
-        accelerator.wait_for_everyone()
-        if not complete:
-            args = {"env_name": "Mmnav-Distill", "versions": self.results["versions"]}
-            own = {"seed": self.cfg.seed, "rank": accelerator.process_index, "episodes_a_shard": sys.maxsize}
-            with ShardWriter(folder, args, **own) as writer:
-                record(writer)
-            accelerator.wait_for_everyone()
-            if accelerator.is_main_process:
-                write_atomically(folder / "complete", "")
-        return read_demos(folder, self.cfg.pixels == "stored")
 
     def _shares(self) -> dict[str, float]:
         """The capabilities' shares by the gaps that the last stage left."""

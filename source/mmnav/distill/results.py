@@ -14,6 +14,16 @@ from .settings import DistillCfg
 _PASSING = ("transformers_version", "_name_or_path", "architectures", "dtype")
 """What a configuration tells of how it was loaded."""
 
+_OFFLINE, _ONLINE = (["train/stage 1", "students/stage 1"], ["train/iteration 1", "students/iteration 1"])
+_TRACES = {
+    **{lesson: [f"train/{lesson}", "students/pretrained"] for lesson in ("sight", "panorama", "reading")},
+    **dict.fromkeys(("offline", "frozen_tower", "chunk", "lora_rank"), _OFFLINE),
+    **dict.fromkeys(("rollout_steps", "mixing", "balance"), ["episodes/iteration 1", *_ONLINE]),
+    **dict.fromkeys(("online", "demo_share"), _ONLINE),
+    "iterations": [],
+}
+"""Fields of a configuration that do not matter from the start, and what is in a run's folder once they have."""
+
 
 def read_run(
     cfg: DistillCfg, folder: Path, student: MMNavConfig | None = None, origin: Mapping[str, object] | None = None
@@ -21,7 +31,8 @@ def read_run(
     """The results of the run that a folder holds, which this configuration can go on with; None if it holds none.
 
     Args:
-        cfg: The configuration; only its number of iterations may be another than the run's.
+        cfg: The configuration. What the run does not depend on yet may be another: the number of iterations, and the
+            settings of parts that have not begun.
         folder: The run's folder.
         student: The student's configuration, if that is to be compared as well.
         origin: What else the run is made with, if that is.
@@ -40,10 +51,31 @@ def read_run(
     words = {"cfg": "a run with", "student": "a run of a student with", "origin": "a run with"}
     ours = {"cfg": asdict(cfg), "student": describe_student(student) if student else {}, "origin": dict(origin or {})}
     for part, values in json.loads(json.dumps(ours)).items():
-        changed = [k for k, value in values.items() if k != "iterations" and theirs[part].get(k) != value]
+        changed = [name for name, value in values.items() if theirs[part].get(name) != value]
+        if part == "cfg":
+            changed = [name for name in changed if _matters(name, Path(folder))]
         if changed:
             raise UserError(f"{path} is {words[part]} another {', '.join(changed)}; name another --out.")
     return results
+
+
+def changes(results: Mapping, cfg: DistillCfg) -> list[str]:
+    """What another configuration changes in a run that goes on: each setting with its value before and now."""
+    before, now = _flat(results["cfg"]), _flat(json.loads(json.dumps(asdict(cfg))))
+    return [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]
+
+
+def _flat(settings: Mapping, prefix: str = "") -> dict[str, object]:
+    """Settings within settings by their names on the command line: ``online.lr``."""
+    flat = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _matters(name: str, folder: Path) -> bool:
+    """Whether what a run has done so far depends on a field of its configuration."""
+    return name not in _TRACES or any((folder / trace).exists() for trace in _TRACES[name])
 
 
 def precision_of(results: dict | None) -> str | None:

@@ -137,8 +137,8 @@ class Trainer:
             loss = self.update()
             if not math.isfinite(loss):
                 raise UserError(
-                    f"{self.folder}: the loss of step {self.step} is {loss}; look at the data, or lower its lr "
-                    "in another folder."
+                    f"{self.folder}: the loss of step {self.step} is {loss}; look at the data, or remove this folder "
+                    "and learn at a lower lr."
                 )
             losses.append(loss)
             self.step += 1
