@@ -55,7 +55,7 @@ def results():
     return {
         "families": FAMILIES, "seed": 3, "episodes": 64, "versions": {"torch": "2.11.0"},
         "command": "distill.py --scale nano", "cfg": {"robots": 17, "online": {"lr": 0.001}},
-        "experts": experts, "stages": stages,
+        "experts": experts, "lessons": {"seconds": 1983.0}, "stages": stages,
     }  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_the_first_of_equally_good_stages_is_the_best(results):
 def test_a_run_with_one_stage_has_a_report(tmp_path, results):
     results["stages"] = results["stages"][:1]
     page = Page(report.write_report(tmp_path, results, []))
-    assert "1 stage took" in page.text
+    assert "The lessons took 33.0 min, and 1 stage 6.1 min." in page.text
     assert page.files == ["success.png", "proportion.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["proportion.png", "report.html", "success.png"]
 

@@ -106,12 +106,13 @@ class Distillation:
             "origin": origin,
             "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "warp-lang")},
             "experts": {},
+            "lessons": {"seconds": 0.0},
             "stages": [],
         }
         before = read_run(cfg, self.folder, self.model.config, origin)
         self._changes = changes(before, cfg) if before else []
         if before is not None:
-            self.results = before | {name: self.results[name] for name in ("cfg", "command")}
+            self.results |= before | {name: self.results[name] for name in ("cfg", "command")}
         if cfg.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         versions = self.results["versions"]
@@ -170,6 +171,7 @@ class Distillation:
         self._frames.extend(demos)
         self._demo_steps = len(self._frames)
         if not folder.is_dir():
+            began = time.perf_counter()
             model, lessons = self.model, lessons_of(self.model)
             has_learned = "vision_tower" in model.pretrained
             model.freeze_tower(has_learned, statistics=has_learned)
@@ -188,6 +190,8 @@ class Distillation:
                 self._teach("reading", PromptReading(model, cfg.seed), samples, cfg.reading)
             self.model.set_action_statistics(self._frames.arrays["expert_action"])
             self._save_student(folder)
+            self.results["lessons"] = {"seconds": round(time.perf_counter() - began, 1)}
+            self._keep()
         self._load_student(folder)
 
     def _teach(self, name: str, pretraining: Pretraining, samples: Samples, cfg: TrainerCfg) -> None:

@@ -137,7 +137,8 @@ def _summary(results: Mapping, best: int) -> str:
     seconds = sum(stage["seconds"] for stage in stages)
     return (
         f"<p>The best student is that of <b>{escape(stage['name'])}</b>: {told}. "
-        f"{len(stages)} stage{'s' * (len(stages) > 1)} took {_duration(seconds)}.</p>\n"
+        f"The lessons took {_duration(results['lessons']['seconds'])}, and {len(stages)} "
+        f"stage{'s' * (len(stages) > 1)} {_duration(seconds)}.</p>\n"
     )
 
 
@@ -204,8 +205,8 @@ def _proportion(results: Mapping) -> str:
         "<h2>Balance, time and samples</h2>\n"
         + _picture("proportion.png", caption)
         + f'<div class="scroll"><table class="stages">\n<tr>{head}</tr>\n{"".join(lines)}</table></div>\n'
-        + '<p class="note">Episodes and control steps are those that the stage learned from; a stage that was '
-        "interrupted has the time since the run was last started.</p>\n"
+        + '<p class="note">Episodes and control steps are those that the stage learned from. What was interrupted, '
+        "the lessons too, has the time since the run was last started.</p>\n"
     )
 
 
