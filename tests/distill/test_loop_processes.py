@@ -30,7 +30,7 @@ def _weights(folder: Path, stage: str) -> dict[str, torch.Tensor]:
 def _two_ranks(folder: Path, *words: str, **env: str) -> None:
     """A run by two processes."""
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29533",
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone",
          Path(__file__).with_name("toy_run.py"), folder, *words],
         env=python_environment(**env), capture_output=True, text=True, timeout=300,
     )  # fmt: skip

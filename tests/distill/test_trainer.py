@@ -76,7 +76,7 @@ def test_eight_micro_batches_equal_one_large_batch(tmp_path):
 
 def _spread(folder: Path, **env: str) -> dict[str, torch.Tensor]:
     """Weights that two processes learn."""
-    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29531"]
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     words += [Path(__file__).with_name("linear.py"), folder, folder / "weights.pt"]
     done = subprocess.run(words, env=python_environment(**env), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
