@@ -58,6 +58,6 @@ if __name__ == "__main__":
     trained = fit(Path(sys.argv[1]), shared)
     if shared.is_main_process:
         torch.save({"weights": trained.state_dict(), "processes": shared.num_processes}, sys.argv[2])
-    shared.free_memory()  # what is cut up holds process groups, whose threads must not outlive Python
+    shared.free_memory()  # cut-up weights hold process groups
     shared.wait_for_everyone()
     shared.end_training()
