@@ -273,7 +273,7 @@ def test_the_command_refuses_a_folder_without_results_and_a_run_without_a_stage(
         run_main(monkeypatch, tmp_path)
 
 
-@pytest.mark.parametrize("lacking", ["SR", "WTT", "shares", "gaps", "name", "Squeeze"])
+@pytest.mark.parametrize("lacking", ["SR", "WTT", "shares", "gaps", "name", "Squeeze", "lessons"])
 def test_the_command_says_what_a_results_file_lacks(tmp_path, results, monkeypatch, lacking):
     def without(value):
         if isinstance(value, dict):

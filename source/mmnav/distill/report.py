@@ -90,7 +90,7 @@ def read_results(path: Path) -> dict:
         raise UserError(f"{path}: it cannot be read ({error}).") from error
     try:
         lists = [results["experts"], *(stage["rows"] for stage in results["stages"])]
-        needed = [results[name] for name in ("families", "seed", "episodes", "versions", "cfg")]
+        needed = [results[name] for name in ("families", "seed", "episodes", "versions", "cfg", "lessons")]
         needed += [row[name] for rows in lists for row in rows.values() for name in (*_MEASURES, "SR_low", "SR_high")]
         needed += [rows[family] for rows in lists for family in results["families"]] if results["stages"] else []
         needed += [s[name] for s in results["stages"] for name in ("name", "demos", "steps", "seconds", "loss")]
