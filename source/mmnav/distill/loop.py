@@ -110,7 +110,7 @@ class Distillation:
             "stages": [],
         }
         before = read_run(cfg, self.folder, self.model.config, origin)
-        self._changes = changes(before, cfg) if before else []
+        self._changes = changes(before["cfg"], self.results["cfg"]) if before else []
         if before is not None:
             self.results |= before | {name: self.results[name] for name in ("cfg", "command")}
         if cfg.gradient_checkpointing:
@@ -135,16 +135,14 @@ class Distillation:
                 write_atomically(self.folder / name, text)
         if self._changes:
             self._display.say("Other settings than before: " + ", ".join(self._changes))
-        if self.results["experts"]:
-            self._keep()  # with the settings, before anything is done by them
-        else:
+        if not self.results["experts"]:
             self._display.say("Evaluating the experts on the validation layouts")
             experts = self._evaluate(None)
             for family, row in experts.items():
                 if row["WTT"] is None:
                     raise UserError(f"the expert of {family} reached no goal in {row['episodes']} episodes; is it one?")
             self.results["experts"] = experts
-            self._keep()
+        self._keep()  # with the settings, before anything is done by them
         demos = self._recorder.demonstrations()
         if "lessons" in parts:
             self._pretrain(demos)

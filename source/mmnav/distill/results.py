@@ -51,18 +51,16 @@ def read_run(
     words = {"cfg": "a run with", "student": "a run of a student with", "origin": "a run with"}
     ours = {"cfg": asdict(cfg), "student": describe_student(student) if student else {}, "origin": dict(origin or {})}
     for part, values in json.loads(json.dumps(ours)).items():
-        changed = [name for name, value in values.items() if theirs[part].get(name) != value]
-        if part == "cfg":
-            changed = [name for name in changed if _matters(name, Path(folder))]
+        changed = [k for k, value in values.items() if theirs[part].get(k) != value and _matters(k, Path(folder))]
         if changed:
             raise UserError(f"{path} is {words[part]} another {', '.join(changed)}; name another --out.")
     return results
 
 
-def changes(results: Mapping, cfg: DistillCfg) -> list[str]:
-    """What another configuration changes in a run that goes on: each setting with its value before and now."""
-    before, now = _flat(results["cfg"]), _flat(json.loads(json.dumps(asdict(cfg))))
-    return [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]
+def changes(before: Mapping, now: Mapping) -> list[str]:
+    """What differs between a run's configurations before and now, as plain data: each setting with both values."""
+    old = _flat(before)
+    return [f"{name} {old.get(name)} -> {value}" for name, value in _flat(now).items() if old.get(name) != value]
 
 
 def _flat(settings: Mapping, prefix: str = "") -> dict[str, object]:
